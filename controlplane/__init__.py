@@ -1,0 +1,1 @@
+"""Seawall: an event-driven, multi-tenant platform control plane."""

@@ -1,0 +1,1 @@
+"""PostgreSQL and nats-server from wheels, started as child processes."""

@@ -1,0 +1,1 @@
+"""The HTTP door: FastAPI routers, one per feature, and problem+json."""

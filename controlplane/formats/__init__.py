@@ -1,0 +1,1 @@
+"""One file per release format: a pure render to manifests."""

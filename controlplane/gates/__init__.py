@@ -1,0 +1,1 @@
+"""One file per gate: spec, observe(ports) -> Evidence, judge(evidence, now) -> Verdict."""

@@ -1,0 +1,1 @@
+"""Small protocols behind which everything that does I/O stands."""

@@ -1,0 +1,1 @@
+"""One transaction each: load, decide (pure), write."""

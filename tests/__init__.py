@@ -1,0 +1,1 @@
+"""Tests mirror the source; each name is a sentence."""

@@ -1,0 +1,1 @@
+"""The workers door: claim, call, acknowledge, back off, drain."""
