@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, ValidationError, WithJsonSchema
 
@@ -15,7 +15,7 @@ from controlplane.domain.quantities import Duration, Limit, parse_percent
 from controlplane.domain.selectors import SelectorText, parse_selector
 from controlplane.domain.wire import Wire, field_errors, pointer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 MAX_WAVES = 31
 """As KubeFleet's stages; more waves than days in a month are a mistake in the strategy."""
 
@@ -159,7 +159,7 @@ class Order(Wire):
 class Strategy(Wire):
     """The body of `PUT /v1/strategies/{name}`. Read one with `parse_strategy`, which also checks it as a whole."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     waves: tuple[WaveSpec, ...] = Field(min_length=1, max_length=MAX_WAVES)
     unmatched: Unmatched = Field(
         default="reject",
