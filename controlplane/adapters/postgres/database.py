@@ -1,0 +1,103 @@
+"""Three pools, one per database role; never SET ROLE, never autocommit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from controlplane.domain.errors import DependencyError
+
+from .migrate import sqlalchemy_url
+from .uow import PostgresUnitOfWork
+
+_IDLE = "-c idle_in_transaction_session_timeout=5s -c statement_timeout=30s -c lock_timeout=5s"
+
+
+@dataclass(frozen=True)
+class Urls:
+    """libpq URLs of the three roles; an absent one means this process never opens that pool."""
+
+    platform: str = ""
+    tenant: str = ""
+    engine: str = ""
+
+
+class Database:
+    """Opens units of work. See `controlplane.ports.uow.Transactions`."""
+
+    def __init__(self, urls: Urls, *, pool_size: int = 10) -> None:
+        self._urls = urls
+        self._pool_size = pool_size
+        self._engines: dict[str, AsyncEngine] = {}
+
+    def pool(self, role: str) -> AsyncEngine:
+        """The pool of `platform`, `tenant` or `engine`, opened at first use."""
+        if role not in self._engines:
+            url = getattr(self._urls, role)
+            if not url:
+                raise DependencyError(
+                    f"This process has no database address for the role sw_{role}.", code="database-not-configured"
+                )
+            options = {"options": _IDLE, "application_name": f"seawall-{role}"}
+            self._engines[role] = create_async_engine(
+                sqlalchemy_url(url),
+                pool_size=self._pool_size,
+                max_overflow=5,
+                pool_pre_ping=True,
+                pool_timeout=5,
+                hide_parameters=True,
+                connect_args=options,
+            )
+        return self._engines[role]
+
+    @asynccontextmanager
+    async def platform(self) -> AsyncIterator[PostgresUnitOfWork]:
+        """A transaction of the API's fleet roles."""
+        async with self._begin("platform") as uow:
+            yield uow
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[PostgresUnitOfWork]:
+        """A transaction of the workers."""
+        async with self._begin("engine") as uow:
+            yield uow
+
+    @asynccontextmanager
+    async def tenant(self, name: str) -> AsyncIterator[PostgresUnitOfWork]:
+        """A transaction that sees one tenant only (transaction-local setting, read by the row-level policies)."""
+        async with self._begin("tenant", tenant=name) as uow:
+            yield uow
+
+    @asynccontextmanager
+    async def _begin(self, role: str, tenant: str = "") -> AsyncIterator[PostgresUnitOfWork]:
+        try:
+            async with AsyncSession(self.pool(role), expire_on_commit=False) as session, session.begin():
+                statement = text("select now(), set_config('seawall.tenant', :tenant, true)")
+                now = (await session.execute(statement, {"tenant": tenant})).one()[0]
+                yield PostgresUnitOfWork(session, now)
+        except (OperationalError, InterfaceError) as error:
+            raise unavailable(error) from error
+        except TimeoutError as error:
+            raise DependencyError(
+                "All connections to PostgreSQL are in use; try again in a moment.", code="database-busy"
+            ) from error
+
+    async def close(self) -> None:
+        """Close every pool."""
+        for engine in self._engines.values():
+            await engine.dispose()
+        self._engines.clear()
+
+
+def unavailable(error: DBAPIError) -> DependencyError:
+    """Say that PostgreSQL did not answer. Its own words are left out: they may hold values."""
+    kind = type(error.orig).__name__ if error.orig else type(error).__name__
+    return DependencyError(
+        f"PostgreSQL did not carry out the transaction ({kind}); nothing was written. Try again.",
+        code="database-unavailable",
+    )

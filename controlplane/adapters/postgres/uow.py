@@ -1,0 +1,105 @@
+"""The unit of work on PostgreSQL. A feature's store is one file in this folder and one line in `PostgresUnitOfWork`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.domain.names import new_id
+from controlplane.ports.trace import current_trace_id, trace_headers
+
+_RECORD = text(
+    """
+    insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
+    select cast(:kind as text), cast(:id as text), coalesce(max(seq), 0) + 1, :type, cast(:tenant as text), cast(:data as jsonb), now()
+    from history where subject_kind = :kind and subject_id = :id
+    returning seq
+    """
+)
+_OUTBOX = text(
+    "insert into outbox (subject, msg_id, payload, headers) values (:subject, :msg_id, cast(:payload as jsonb), cast(:headers as jsonb))"
+)
+_AUDIT = text(
+    "insert into audit (actor, action, subject, tenant, detail, trace_id)"
+    " values (:actor, :action, :subject, :tenant, cast(:detail as jsonb), :trace_id)"
+)
+
+
+class PostgresUnitOfWork:
+    """One transaction on one session. See `controlplane.ports.uow.UnitOfWork`."""
+
+    def __init__(self, session: AsyncSession, now: datetime) -> None:
+        self.session = session
+        self._now = now
+
+    @property
+    def now(self) -> datetime:
+        """The database's clock when the transaction began."""
+        return self._now
+
+    def new_id(self) -> uuid.UUID:
+        """A fresh UUIDv7."""
+        return new_id(self._now)
+
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        subject: str,
+        *,
+        tenant: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Insert one audit row."""
+        values = {"actor": actor, "action": action, "subject": subject, "tenant": tenant}
+        await self.session.execute(_AUDIT, {**values, "detail": as_json(detail or {}), "trace_id": current_trace_id()})
+
+    async def record(
+        self,
+        kind: str,
+        subject_id: str,
+        change: str,
+        *,
+        tenant: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Insert one history row and its copy for the event feed."""
+        event_type = f"dev.seawall.{kind}.{change}.v1"
+        values = {"kind": kind, "id": subject_id, "type": event_type, "tenant": tenant, "data": as_json(data or {})}
+        seq = int((await self.session.execute(_RECORD, values)).scalar_one())
+        payload = {
+            "kind": kind,
+            "id": subject_id,
+            "seq": seq,
+            "type": event_type,
+            "tenant": tenant,
+            "time": self._now,
+            "data": data or {},
+        }
+        await self._enqueue(f"sw.event.{tenant or '_fleet'}.{kind}.{change}", f"{kind}-{subject_id}-{seq}", payload)
+        return seq
+
+    async def wake(self, kind: str, subject_id: str, *, tenant: str = "_fleet") -> None:
+        """Insert a wake-up into the outbox."""
+        await self._enqueue(f"sw.intent.{tenant}.{kind}", f"wake-{self.new_id()}", {"kind": kind, "id": subject_id})
+
+    async def _enqueue(self, subject: str, msg_id: str, payload: Mapping[str, Any]) -> None:
+        values = {
+            "subject": subject,
+            "msg_id": msg_id,
+            "payload": as_json(payload),
+            "headers": as_json(trace_headers()),
+        }
+        await self.session.execute(_OUTBOX, values)
+
+
+def as_json(value: Any) -> str:
+    """JSON text for a jsonb parameter; times become RFC 3339, ids text."""
+    import orjson
+
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

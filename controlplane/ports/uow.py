@@ -1,0 +1,73 @@
+"""One transaction, and the stores it reaches. A feature adds its store as one file in `ports/stores` and one line here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class UnitOfWork(Protocol):
+    """One database transaction as one role. Leaving its context commits; an exception rolls back.
+
+    Never make an external call inside it.
+    """
+
+    @property
+    def now(self) -> datetime:
+        """The database's clock when the transaction began (UTC)."""
+        ...
+
+    def new_id(self) -> uuid.UUID:
+        """A fresh UUIDv7 at `now`."""
+        ...
+
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        subject: str,
+        *,
+        tenant: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write who did what to what, in this transaction. `detail` holds no secrets."""
+        ...
+
+    async def record(
+        self,
+        kind: str,
+        subject_id: str,
+        change: str,
+        *,
+        tenant: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Write one state change to the history of a subject, numbered; the caller holds the subject's row lock.
+
+        `kind` is `rollout`, `tenant`, `operation`, `release`, ...; the event's type becomes `dev.seawall.<kind>.<change>.v1`, and a
+        copy goes to the outbox as `sw.event.<tenant or _fleet>.<kind>.<change>`. Returns the number.
+        """
+        ...
+
+    async def wake(self, kind: str, subject_id: str, *, tenant: str = "_fleet") -> None:
+        """Ask the workers to look at a rollout, operation or event: an outbox entry that carries (kind, id) only."""
+        ...
+
+
+class Transactions(Protocol):
+    """Opens transactions as one of the database's three roles; each has a pool of its own."""
+
+    def platform(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """As the API's fleet roles."""
+        ...
+
+    def tenant(self, name: str) -> AbstractAsyncContextManager[UnitOfWork]:
+        """As one tenant: rows of all others are invisible, whatever the statement says."""
+        ...
+
+    def engine(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """As the workers."""
+        ...

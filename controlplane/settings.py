@@ -1,0 +1,41 @@
+"""What a process is told from outside: environment variables `SEAWALL_*`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Addresses and limits. Nothing here has a default that reaches beyond this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="SEAWALL_", extra="ignore")
+
+    database_url: str = Field(
+        default="", description="PostgreSQL as the schema's owner; only `seawall migrate` uses it."
+    )
+    database_url_platform: str = Field(default="", description="PostgreSQL as sw_platform: the API.")
+    database_url_tenant: str = Field(default="", description="PostgreSQL as sw_tenant: the API for tenant owners.")
+    database_url_engine: str = Field(default="", description="PostgreSQL as sw_engine: workers and relay.")
+    nats_url: str = Field(default="", description="nats:// address of JetStream.")
+    nats_credentials: Path | None = Field(default=None, description="File with this role's nkey seed.")
+    clusters: Path | None = Field(default=None, description="YAML file: cluster name -> how to reach it.")
+    listen: str = Field(default="127.0.0.1:8080", description="Where the API listens.")
+    public_url: str = Field(default="", description="The API's address as clients see it; used in links.")
+    oidc_issuer: str = Field(default="", description="OpenID Connect issuer whose tokens are accepted.")
+    oidc_audience: str = Field(default="seawall", description="Audience that tokens must name.")
+    fleet_name: str = Field(
+        default="", description="Shown on every screen: SIMULATED, local kube-apiserver, or the cluster's name."
+    )
+    metrics_listen: str = Field(
+        default="", description="Where a worker or the relay serves /metrics, /livez and /readyz; empty: nowhere."
+    )
+    otlp_endpoint: str = Field(
+        default="", description="OTLP/HTTP collector for traces; empty: traces stay in the process."
+    )
+    log_format: str = Field(default="json", description="`json` or `console`.")
+    require_synchronous_standby: bool = Field(
+        default=False, description="Not ready unless PostgreSQL has a synchronous standby."
+    )

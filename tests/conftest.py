@@ -1,0 +1,3 @@
+"""Fixtures live in `tests/plugins`, one file per real part."""
+
+pytest_plugins = ["tests.plugins.database"]
