@@ -1,0 +1,150 @@
+"""Leases on PostgreSQL: raw statements on the engine's pool, database clock only."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.ports.leases import TTL_SECONDS, CommandRow, DueSubject, HeldLease, LeaseLostError
+
+from .database import Database
+
+_TAKE = text(
+    """
+    update leases set holder = :holder, epoch = epoch + 1, expires_at = clock_timestamp() + make_interval(secs => :ttl)
+    where (subject_kind, subject_id) = (:kind, :id) and (holder = '' or expires_at < clock_timestamp())
+    returning epoch, command_seq
+    """
+)
+_RENEW = text(
+    """
+    update leases set expires_at = clock_timestamp() + make_interval(secs => :ttl)
+    where (subject_kind, subject_id) = (:kind, :id) and holder = :holder and epoch = :epoch and expires_at > clock_timestamp()
+    returning command_seq
+    """
+)
+_RELEASE = text(
+    """
+    update leases set holder = '', expires_at = clock_timestamp()
+    where (subject_kind, subject_id) = (:kind, :id) and holder = :holder and epoch = :epoch
+    """
+)
+_COMMANDS = text(
+    """
+    select seq, command, body, actor, created_at from commands
+    where (subject_kind, subject_id) = (:kind, :id) and seq > :seq order by seq
+    """
+)
+_APPLIED = text(
+    """
+    update commands set applied_at = now()
+    where (subject_kind, subject_id) = (:kind, :id) and seq <= :seq and applied_at is null
+    """
+)
+_DUE = {
+    "rollout": text(
+        """
+        select r.id from rollouts r join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
+        where r.state not in ('draft','succeeded','failed','aborted') and r.due_at <= now()
+          and (l.holder = '' or l.expires_at < now())
+        order by r.due_at limit :limit
+        """
+    ),
+    "operation": text(
+        """
+        select o.id from operations o join leases l on l.subject_kind = 'operation' and l.subject_id = o.id
+        where o.state not in ('succeeded','failed','cancelled') and o.due_at <= now()
+          and (l.holder = '' or l.expires_at < now())
+        order by o.due_at limit :limit
+        """
+    ),
+}
+
+
+class PostgresLeases:
+    """See `controlplane.ports.leases.Leases`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take(self, kind: str, subject_id: uuid.UUID, holder: str) -> HeldLease | None:
+        """Take the lease if it is free or ran out."""
+        sent = time.monotonic()
+        async with self._database.engine() as uow:
+            values = {"kind": kind, "id": subject_id, "holder": holder, "ttl": TTL_SECONDS}
+            row = (await uow.session.execute(_TAKE, values)).one_or_none()
+        return None if row is None else HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent)
+
+    async def renew(self, lease: HeldLease) -> None:
+        """Push the expiry out in a transaction of its own."""
+        async with self._database.engine() as uow:
+            sent = await lock_lease(uow.session, lease)
+        lease.sent_at = sent
+
+    async def release(self, lease: HeldLease) -> None:
+        """Let go early."""
+        async with self._database.engine() as uow:
+            await uow.session.execute(_RELEASE, _key(lease))
+
+    async def due(self, kinds: tuple[str, ...], limit: int = 64) -> list[DueSubject]:
+        """What is due and not driven."""
+        found = []
+        async with self._database.engine() as uow:
+            for kind in kinds:
+                rows = await uow.session.execute(_DUE[kind], {"limit": limit})
+                found += [DueSubject(kind, row.id) for row in rows]
+        return found
+
+
+def _key(lease: HeldLease) -> dict[str, Any]:
+    return {
+        "kind": lease.kind,
+        "id": lease.subject_id,
+        "holder": lease.holder,
+        "epoch": lease.epoch,
+        "ttl": TTL_SECONDS,
+    }
+
+
+async def lock_lease(session: AsyncSession, lease: HeldLease) -> float:
+    """Lock the lease row in this transaction, renew it, and compare epoch and holder; raises `LeaseLostError`.
+
+    Returns our monotonic clock when the renewal was sent: put it into `lease.sent_at` after the commit is known.
+    `lease.command_seq` is left alone: compare `locked_command_seq`.
+    """
+    sent = time.monotonic()
+    row = (await session.execute(_RENEW, _key(lease))).one_or_none()
+    if row is None:
+        raise LeaseLostError(
+            f"The lease on {lease.kind} {lease.subject_id} with epoch {lease.epoch} is not ours any more."
+        )
+    session.info["command_seq"] = row.command_seq
+    return sent
+
+
+def locked_command_seq(session: AsyncSession) -> int:
+    """The command_seq that `lock_lease` read in this transaction; if it moved, issue nothing and read the commands."""
+    return int(session.info["command_seq"])
+
+
+async def read_commands(session: AsyncSession, kind: str, subject_id: uuid.UUID, after: int) -> list[CommandRow]:
+    """Commands with a higher number than `after`, in order."""
+    rows = await session.execute(_COMMANDS, {"kind": kind, "id": subject_id, "seq": after})
+    return [CommandRow(row.seq, row.command, row.body, row.actor, row.created_at) for row in rows]
+
+
+async def mark_applied(session: AsyncSession, kind: str, subject_id: uuid.UUID, up_to: int) -> None:
+    """Note that the driver has taken commands up to `up_to` into account, in the transaction that did."""
+    await session.execute(_APPLIED, {"kind": kind, "id": subject_id, "seq": up_to})
+
+
+async def create_lease(session: AsyncSession, kind: str, subject_id: uuid.UUID) -> None:
+    """Insert the free lease row of a new rollout or operation, in the transaction that creates it."""
+    statement = text(
+        "insert into leases (subject_kind, subject_id, holder, epoch, expires_at, command_seq) values (:k, :i, '', 0, now(), 0)"
+    )
+    await session.execute(statement, {"k": kind, "i": subject_id})

@@ -1,0 +1,77 @@
+"""Leases: who drives a rollout or an operation, on the database's clock, with an epoch that only rises."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from controlplane.domain.errors import ConflictError
+
+TTL_SECONDS = 12.0
+RENEW_SECONDS = 3.0
+MARGIN_SECONDS = 3.0
+
+
+class LeaseLostError(ConflictError):
+    """Somebody else holds the lease now, or it ran out: drop all memory and issue nothing."""
+
+    code = "lease-lost"
+    title = "Another worker drives this now"
+
+
+@dataclass(slots=True)
+class HeldLease:
+    """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal."""
+
+    kind: str
+    subject_id: uuid.UUID
+    holder: str
+    epoch: int
+    command_seq: int
+    sent_at: float = field(default_factory=time.monotonic)
+
+    def may_issue(self, now: float | None = None) -> bool:
+        """Whether our own clock still allows external calls: TTL minus a margin since the last renewal was sent."""
+        return (time.monotonic() if now is None else now) < self.sent_at + TTL_SECONDS - MARGIN_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """A person's word, in order."""
+
+    seq: int
+    command: str
+    body: dict[str, Any]
+    actor: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DueSubject:
+    """A rollout, operation or event whose `due_at` has come and that nobody drives."""
+
+    kind: str
+    subject_id: uuid.UUID
+
+
+class Leases(Protocol):
+    """Leases in PostgreSQL. Each call is its own short transaction unless it says otherwise."""
+
+    async def take(self, kind: str, subject_id: uuid.UUID, holder: str) -> HeldLease | None:
+        """Take the lease if it is free or ran out; None if somebody holds it. The epoch rises by one."""
+        ...
+
+    async def renew(self, lease: HeldLease) -> None:
+        """Push the expiry out; raises `LeaseLostError`."""
+        ...
+
+    async def release(self, lease: HeldLease) -> None:
+        """Let go early, so that a successor need not wait for the expiry (drain)."""
+        ...
+
+    async def due(self, kinds: tuple[str, ...], limit: int = 64) -> list[DueSubject]:
+        """What is due and not driven: the sweeper's one query per second."""
+        ...

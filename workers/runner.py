@@ -1,0 +1,89 @@
+"""The loop every worker process runs: hear of work (wake-ups and a sweep), claim it, drive it, drain on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from controlplane.domain.errors import DependencyError
+from controlplane.ports.leases import HeldLease, Leases
+
+SWEEP_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+type Drive = Callable[[HeldLease, asyncio.Event], Awaitable[None]]
+"""Drive one subject under a held lease until it is over, waits for later, or the event (drain) is set; never lets go itself."""
+
+
+class Runner:
+    """Claims leases of the kinds it can drive and runs one task per subject."""
+
+    def __init__(self, leases: Leases, holder: str, drives: Mapping[str, Drive], *, most: int = 64) -> None:
+        self._leases = leases
+        self._holder = holder
+        self._drives = drives
+        self._most = most
+        self._tasks: dict[tuple[str, uuid.UUID], asyncio.Task[None]] = {}
+        self.draining = asyncio.Event()
+
+    @property
+    def driving(self) -> int:
+        """How many subjects this process drives now."""
+        return len(self._tasks)
+
+    async def nudge(self, kind: str, subject_id: uuid.UUID) -> bool:
+        """Claim and drive a subject unless that is done already; True once we hold the lease or see it held."""
+        if self.draining.is_set() or kind not in self._drives:
+            return False
+        if (kind, subject_id) in self._tasks:
+            return True
+        if len(self._tasks) >= self._most:
+            return False
+        lease = await self._leases.take(kind, subject_id, self._holder)
+        if lease is not None and (kind, subject_id) not in self._tasks:
+            self._tasks[kind, subject_id] = asyncio.create_task(self._run(lease), name=f"{kind} {subject_id}")
+        return True
+
+    async def sweep_forever(self) -> None:
+        """Once a second look for what is due and not driven: a lost wake-up costs one sweep."""
+        while not self.draining.is_set():
+            try:
+                for due in await self._leases.due(tuple(self._drives)):
+                    await self.nudge(due.kind, due.subject_id)
+            except DependencyError as error:
+                log.warning("sweep failed, will try again", code=error.code, detail=error.detail)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.draining.wait(), SWEEP_SECONDS)
+
+    async def drain(self) -> None:
+        """Stop claiming, let every driver finish what is in its hands and release its lease."""
+        self.draining.set()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def _run(self, lease: HeldLease) -> None:
+        key = (lease.kind, lease.subject_id)
+        try:
+            await self._drives[lease.kind](lease, self.draining)
+        except Exception:
+            log.exception(
+                "driver ended with an error; the lease is released for the next try",
+                kind=lease.kind,
+                id=str(lease.subject_id),
+            )
+        finally:
+            try:
+                await self._leases.release(lease)
+            except DependencyError as error:
+                log.warning(
+                    "could not release the lease; it will run out",
+                    kind=lease.kind,
+                    id=str(lease.subject_id),
+                    code=error.code,
+                )
+            self._tasks.pop(key, None)
