@@ -45,6 +45,11 @@ class Kube:
         """The same identity with more headers, e.g. impersonation."""
         return Kube(self._server, self._tls, {**self._http.headers, **headers})
 
+    @property
+    def token(self) -> str:
+        """The bearer token this identity uses."""
+        return str(self._http.headers["Authorization"]).removeprefix("Bearer ")
+
     def get(self, path: str) -> httpx.Response:
         return self._http.get(path)
 
