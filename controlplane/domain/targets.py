@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from controlplane.domain.quantities import Money, format_quantity
+from controlplane.domain.quantities import Money
+from controlplane.domain.quota import Fit
 from controlplane.domain.selectors import labels_of
 from controlplane.domain.strategies import Strategy
 
@@ -48,32 +49,12 @@ class TargetProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaFacts:
-    """The namespace's hard limits and the computed peak (steady + largest surge + Jobs), by resource, in base units."""
-
-    hard: Mapping[str, Decimal]
-    peak: Mapping[str, Decimal]
-
-    def shortage(self) -> str | None:
-        """Say what is too little, or None."""
-        short = [
-            f"{name}: needs {_quantity(name, need)} at its peak, the quota is {_quantity(name, self.hard[name])}"
-            for name, need in sorted(self.peak.items())
-            if name in self.hard and need > self.hard[name]
-        ]
-        return "; ".join(short) or None
-
-
-def _quantity(resource: str, value: Decimal) -> str:
-    return format_quantity(value, binary=resource.endswith(("memory", "storage")))
-
-
-@dataclass(frozen=True, slots=True)
 class TargetFacts:
     """One environment's app of one tenant, as it is now. Revisions count from 1; 0 means there is none.
 
     `desired_content` is the hash of what the rollout would give this target; None when there is nothing to give
-    (a rollback without a revision to return to). `busy_with` names the rollout that has the change slot.
+    (a rollback without a revision to return to). `busy_with` names the rollout that has the change slot. `quota`: whether the
+    computed peak fits the namespace's quota.
     """
 
     tenant: str
@@ -100,7 +81,7 @@ class TargetFacts:
     busy_with: str | None = None
     window_opens: datetime | None = None
     deferred_until: datetime | None = None
-    quota: QuotaFacts | None = None
+    quota: Fit | None = None
     problem: TargetProblem | None = None
 
     @property

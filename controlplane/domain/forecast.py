@@ -1,0 +1,105 @@
+"""When waves should run, and the most that can be at stake at once.
+
+The model, so that nobody takes it for more than it is: a target holds its place for the sum of its phases plus its
+soak. A wave takes as many rounds as its tightest limit asks for (targets / limit, over the whole wave, each cluster
+and each region); the next wave starts when the one before ends. `expected_from` adds medians, `expected_by` adds 90th
+percentiles. Approvals and other gates that wait for people or measurements are not in it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from controlplane.domain.plans import Peak, ResolvedLimits
+from controlplane.domain.strategies import Soak
+from controlplane.domain.targets import DatabaseChange, Phase, PhaseDuration, TargetFacts
+
+ASSUMED: Mapping[Phase, PhaseDuration] = {
+    "preflight": PhaseDuration(1, 3),
+    "backup": PhaseDuration(60, 300),
+    "migrate": PhaseDuration(120, 600),
+    "apply": PhaseDuration(2, 10),
+    "verify": PhaseDuration(45, 180),
+}
+"""Used for phases without history; a plan that uses one says so in a note."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTime:
+    """How long a target's phases take together, in seconds, and after the backup alone (p90)."""
+
+    p50: float
+    p90: float
+    exposed_p90: float
+
+
+def phases_of(database: DatabaseChange) -> tuple[Phase, ...]:
+    """Give the phases a change passes: backup and migration only when it touches the database."""
+    if database == "none":
+        return ("preflight", "apply", "verify")
+    return ("preflight", "backup", "migrate", "apply", "verify")
+
+
+def work_time(database: DatabaseChange, history: Mapping[Phase, PhaseDuration]) -> WorkTime:
+    """Add the phases up. Adding 90th percentiles overstates the sum's own 90th percentile: on the safe side."""
+    took = {phase: history.get(phase, ASSUMED[phase]) for phase in phases_of(database)}
+    exposed = sum(took[phase].p90 for phase in took if phase not in ("preflight", "backup"))
+    return WorkTime(sum(t.p50 for t in took.values()), sum(t.p90 for t in took.values()), exposed)
+
+
+def rounds(targets: Sequence[TargetFacts], limits: ResolvedLimits) -> int:
+    """Count the rounds a wave needs: its tightest limit decides."""
+    found = [math.ceil(len(targets) / min(limits.in_flight, limits.unverified))]
+    for cluster, count in Counter(t.cluster for t in targets).items():
+        found.append(math.ceil(count / limits.per_cluster.get(cluster, count)))
+    for region, count in Counter(t.region for t in targets).items():
+        found.append(math.ceil(count / limits.per_region.get(region, count)))
+    return max(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far a forecast has come: the earliest (medians) and latest (90th percentiles) time so far."""
+
+    early: datetime
+    late: datetime
+
+    def after(self, targets: Sequence[TargetFacts], soak: Soak, work: WorkTime, limits: ResolvedLimits) -> Clock:
+        """Move past a wave; one whose last window opens later ends no sooner than that allows."""
+        count = rounds(targets, limits)
+        early = self.early + (timedelta(seconds=work.p50) + soak.for_) * count
+        longest = timedelta(seconds=work.p90) + soak.for_
+        late = self.late + longest * count
+        opens = [t.window_opens for t in targets if t.window_opens is not None]
+        last = max(opens, default=None)
+        return Clock(early, late) if last is None else Clock(max(early, last), max(late, last + longest))
+
+
+def peak_of(waves: Sequence[Sequence[TargetFacts]], limits: ResolvedLimits) -> Peak:
+    """Bound what can be at stake at one moment: waves run one after another, each as wide as its limits let it.
+
+    Orders per hour are those of the widest moment's largest targets; unverified counts stuck targets too, which may
+    pile up over waves, so only its own limit and the plan's size bound it.
+    """
+    in_flight, orders = 0, Decimal(0)
+    for wave in waves:
+        width = min(limits.in_flight, limits.unverified, len(wave), _spread(wave, limits))
+        in_flight = max(in_flight, width)
+        orders = max(orders, sum(heapq.nlargest(width, (t.orders_per_hour for t in wave)), Decimal(0)))
+    total = sum(len(wave) for wave in waves)
+    return Peak(in_flight=in_flight, unverified=min(limits.unverified, total), orders_per_hour=orders)
+
+
+def _spread(wave: Sequence[TargetFacts], limits: ResolvedLimits) -> int:
+    clusters = Counter(t.cluster for t in wave).items()
+    regions = Counter(t.region for t in wave).items()
+    return min(
+        sum(min(n, limits.per_cluster.get(c, n)) for c, n in clusters),
+        sum(min(n, limits.per_region.get(r, n)) for r, n in regions),
+    )
