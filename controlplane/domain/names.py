@@ -24,6 +24,8 @@ REVISION_ANNOTATION = f"{DOMAIN}/revision"
 CONTENT_ANNOTATION = f"{DOMAIN}/content"
 INSTALLATION_ANNOTATION = f"{DOMAIN}/installation"
 OPERATION_ANNOTATION = f"{DOMAIN}/operation"
+JOB_FINALIZER = f"{DOMAIN}/outcome"
+"""Keeps a Job until its outcome is committed in the ledger."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
 """A DNS-1123 label: what Kubernetes takes as a namespace."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from controlplane.domain.errors import ConflictError, DependencyError, SeawallError
@@ -130,6 +131,11 @@ class ClusterUnavailableError(DependencyError):
     code = "cluster-unavailable"
     title = "The cluster's API server does not answer"
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server; if not, repeating it is safe."""
+        return bool(self.extra.get("sent", True))
+
 
 class Cluster(Protocol):
     """One cluster. All calls are safe to make at once from many tasks; each mutating call ends within 5 s or raises."""
@@ -179,6 +185,13 @@ class Cluster(Protocol):
         """A marked Namespace from the cache. No I/O."""
         ...
 
+    def quota(self, namespace: str) -> Mapping[str, tuple[Decimal, Decimal]] | None:
+        """(used, hard) per resource of the namespace's marked ResourceQuotas, in cores, bytes and pieces; None: none is seen.
+
+        Where several limit one resource, the one with the least room. From the cache, no I/O.
+        """
+        ...
+
     async def read_namespace(self, name: str) -> NamespaceView | None:
         """Read the Namespace itself, marked or not; None if there is none."""
         ...
@@ -207,8 +220,8 @@ class Cluster(Protocol):
     async def create(
         self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer"
     ) -> Applied:
-        """Create an object with a deterministic name (Jobs). One that exists with the same `seawall.dev/step` annotation is
-        returned as it is, `changed=False`; any other raises `AlreadyExistsError`.
+        """Create an object with a deterministic name (Jobs, with `names.JOB_FINALIZER`). One that exists with the same
+        `seawall.dev/step` annotation is returned as it is, `changed=False`; any other raises `AlreadyExistsError`.
         """
         ...
 
@@ -235,7 +248,10 @@ class Cluster(Protocol):
         ...
 
     async def dry_run(self, namespace: str, manifest: Manifest) -> None:
-        """Server-side dry run of an apply as `deployer`; raises as `apply` would (immutable fields, Pod Security, quota)."""
+        """Server-side dry run of an apply as `deployer`; raises as `apply` would (immutable fields, Pod Security, quota).
+
+        It carries the epoch that the Namespace has now, so it needs no lease and changes nothing.
+        """
         ...
 
     async def explain(self, namespace: str, expected: Sequence[tuple[str, str]]) -> str:

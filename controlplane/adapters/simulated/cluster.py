@@ -1,0 +1,201 @@
+"""The Cluster port on a simulated fleet. It says so: `kind` is `simulated`, and only a setting that says so makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from controlplane.adapters.fleet.cache import BEAT, WATCHED, FleetCache
+from controlplane.adapters.fleet.explain import explain_pods
+from controlplane.adapters.fleet.states import Quota, namespace_view
+from controlplane.adapters.simulated.clock import Clock, LoopClock
+from controlplane.adapters.simulated.front import Front
+from controlplane.adapters.simulated.remote import Backend, LocalBackend, RemoteBackend
+from controlplane.adapters.simulated.world import World
+from controlplane.domain.errors import DependencyError
+from controlplane.domain.health import WorkloadState
+from controlplane.domain.names import JOB_FINALIZER
+from controlplane.ports.clusters import Applied, Fence, Identity, Manifest, NamespaceChange, NamespaceView, ObjectRef
+
+CHECK = 1.0
+"""Seconds between two looks at whether the watches are still live."""
+
+
+class SimulatedCluster:
+    """One simulated fleet as a Cluster."""
+
+    def __init__(self, name: str, backend: Backend, clock: Clock | None = None) -> None:
+        self._name = name
+        self._backend = backend
+        self._clock: Clock = clock or LoopClock()
+        self._cache = FleetCache(name, self._clock.now, [kind for _, kind in WATCHED])
+        self._listed: dict[str, list[Manifest]] | None = None
+        self._timers: dict[str, Callable[[], None]] = {}
+
+    @classmethod
+    def in_process(cls, name: str, world: World) -> SimulatedCluster:
+        """A fleet that lives in this process, on the world's clock."""
+        return cls(name, LocalBackend(Front(world)), world.clock)
+
+    @classmethod
+    def at(cls, name: str, address: str) -> SimulatedCluster:
+        """The fleet that `python -m controlplane.adapters.simulated` serves at this address."""
+        return cls(name, RemoteBackend(address))
+
+    @property
+    def name(self) -> str:
+        """See `Cluster.name`."""
+        return self._name
+
+    @property
+    def kind(self) -> str:
+        """Always `simulated`."""
+        return "simulated"
+
+    async def start(self) -> None:
+        """See `Cluster.start`."""
+        await self._backend.start(self._listen, self._cache.forget_echoes)
+        self._every("beat", BEAT, self._backend.beat)
+        self._every("check", CHECK, self._cache.check)
+
+    async def close(self) -> None:
+        """See `Cluster.close`."""
+        for cancel in self._timers.values():
+            cancel()
+        self._timers.clear()
+        await self._backend.close()
+
+    async def install(self) -> None:
+        """See `Cluster.install`."""
+        await self._backend.call("install")
+
+    async def prove_fence(self) -> None:
+        """See `Cluster.prove_fence`."""
+        passed = await self._backend.call("prove_fence")
+        if passed:
+            detail = f"Cluster {self._name} let a probe past {' and '.join(passed)}. Install the fence before dispatching to it."
+            raise DependencyError(detail, code="fence-unproven")
+
+    def live(self) -> bool:
+        """See `Cluster.live`."""
+        return self._cache.live()
+
+    def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
+        """See `Cluster.subscribe`."""
+        return self._cache.subscribe(on_change)
+
+    def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
+        """See `Cluster.workloads`."""
+        return self._cache.workloads(namespace)
+
+    def namespace(self, name: str) -> NamespaceView | None:
+        """See `Cluster.namespace`."""
+        return self._cache.namespace(name)
+
+    def quota(self, namespace: str) -> Quota | None:
+        """See `Cluster.quota`."""
+        return self._cache.quota(namespace)
+
+    async def read_namespace(self, name: str) -> NamespaceView | None:
+        """See `Cluster.read_namespace`."""
+        found = await self._backend.call("read_namespace", name=name)
+        return namespace_view(found) if found else None
+
+    async def create_namespace(
+        self, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+    ) -> NamespaceView:
+        """See `Cluster.create_namespace`."""
+        args = {"labels": dict(labels), "annotations": dict(annotations)}
+        return namespace_view(await self._backend.call("create_namespace", name=name, **args))
+
+    async def seal(
+        self, namespace: str, uid: str, fence: Fence, labels: Mapping[str, str] | None = None
+    ) -> NamespaceView:
+        """See `Cluster.seal`."""
+        args = {"epoch": fence.epoch, "step": fence.step_id, "revision": fence.revision}
+        made = await self._backend.call("seal", namespace=namespace, uid=uid, labels=dict(labels or {}), **args)
+        return namespace_view(made)
+
+    async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
+        """See `Cluster.apply`."""
+        return _applied(await self._backend.call("apply", namespace=namespace, manifest=manifest, epoch=fence.epoch))
+
+    async def create(
+        self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer"
+    ) -> Applied:
+        """See `Cluster.create`."""
+        return _applied(await self._backend.call("create", namespace=namespace, manifest=manifest, epoch=fence.epoch))
+
+    async def delete(self, namespace: str, ref: ObjectRef, fence: Fence, identity: Identity = "deployer") -> bool:
+        """See `Cluster.delete`."""
+        args = {"kind": ref.kind, "name": ref.name, "uid": ref.uid, "epoch": fence.epoch}
+        return bool(await self._backend.call("delete", namespace=namespace, **args))
+
+    async def delete_namespace(self, namespace: str, uid: str, fence: Fence) -> bool:
+        """See `Cluster.delete_namespace`."""
+        return bool(await self._backend.call("delete_namespace", namespace=namespace, uid=uid, epoch=fence.epoch))
+
+    async def release_finalizer(
+        self, namespace: str, ref: ObjectRef, fence: Fence, identity: Identity = "deployer"
+    ) -> None:
+        """See `Cluster.release_finalizer`."""
+        args = {"kind": ref.kind, "name": ref.name, "finalizer": JOB_FINALIZER, "epoch": fence.epoch}
+        await self._backend.call("release_finalizer", namespace=namespace, **args)
+
+    async def get(self, namespace: str, ref: ObjectRef) -> Manifest | None:
+        """See `Cluster.get`."""
+        found: Manifest | None = await self._backend.call("get", namespace=namespace, kind=ref.kind, name=ref.name)
+        return found
+
+    async def list_objects(self, namespace: str, kinds: Sequence[tuple[str, str]]) -> list[Manifest]:
+        """See `Cluster.list_objects`."""
+        names = [kind for _, kind in kinds]
+        found: list[Manifest] = await self._backend.call("list_objects", namespace=namespace, kinds=names)
+        return found
+
+    async def dry_run(self, namespace: str, manifest: Manifest) -> None:
+        """See `Cluster.dry_run`."""
+        epoch = await self._backend.call("epoch_of", namespace=namespace)
+        await self._backend.call("apply", namespace=namespace, manifest=manifest, epoch=epoch, dry_run=True)
+
+    async def explain(self, namespace: str, expected: Sequence[tuple[str, str]]) -> str:
+        """See `Cluster.explain`."""
+        pods = await self._backend.call("list_objects", namespace=namespace, kinds=["Pod"])
+        return explain_pods(expected, self.workloads(namespace), pods, [])
+
+    async def version(self) -> str:
+        """Always `simulated`."""
+        return "simulated"
+
+    async def control(self, do: str, **args: Any) -> Any:
+        """Switch troubles on and off (`Front.control`); for tests and demonstrations."""
+        return await self._backend.call("control", do=do, **args)
+
+    def _listen(self, what: str, obj: Manifest) -> None:
+        if what == "BEAT":
+            self._cache.echo(obj["kind"])
+        elif what == "RESET":
+            self._listed = {kind: [] for _, kind in WATCHED}
+        elif what == "SYNCED":
+            for kind, objects in (self._listed or {}).items():
+                self._cache.replace(kind, objects)
+            self._listed = None
+            self._backend.beat()
+        elif self._listed is not None:
+            self._listed[obj["kind"]].append(obj)
+        elif what == "DELETED":
+            meta = obj["metadata"]
+            self._cache.drop(obj["kind"], meta.get("namespace", meta["name"]), meta["name"])
+        else:
+            self._cache.put(obj)
+
+    def _every(self, name: str, seconds: float, do: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers[name] = self._clock.call_at(self._clock.now() + seconds, run)
+            do()
+
+        run()
+
+
+def _applied(answer: Mapping[str, Any]) -> Applied:
+    return Applied(ObjectRef(*answer["ref"]), answer["generation"], answer["changed"], answer["takenFrom"])
