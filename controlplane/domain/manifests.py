@@ -109,7 +109,7 @@ class Rendered(_Frozen):
         """`sha256:<hex>` of the objects and Jobs; equal hashes mean there is nothing to apply."""
         return digest_of({"objects": self.objects, "jobs": [job.model_dump(mode="json") for job in self.jobs]})
 
-    def keys(self) -> tuple[ObjectKey, ...]:
+    def object_keys(self) -> tuple[ObjectKey, ...]:
         """The keys of `objects`, in apply order."""
         return tuple(key_of(item) for item in self.objects)
 

@@ -6,6 +6,7 @@ Pure: nothing here reads an artifact. Whether the bytes behind `source.artifact`
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from pydantic import Field, StringConstraints
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import Digest, Name, Version, digest_of
 from controlplane.domain.targets import DatabaseChange
+from controlplane.domain.values import Values
 from controlplane.domain.wire import Wire
 
 FormatName = Literal["manifests", "helm"]
@@ -177,3 +179,8 @@ def _specifiers(text: str, pointer: str) -> SpecifierSet:
             code="version-range-invalid",
             errors=[FieldError(pointer, f"{text!r} is not a range of versions")],
         ) from error
+
+
+def image_values(images: Mapping[str, str]) -> Values:
+    """The release layer of values: each image as `images.<name>` and, for subcharts, as `global.images.<name>`."""
+    return {"images": dict(images), "global": {"images": dict(images)}} if images else {}

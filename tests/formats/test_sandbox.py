@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from controlplane.domain.errors import DependencyError, InvalidError
+from controlplane.formats import sandbox as module
+from controlplane.formats.sandbox import Sandbox
+
+PARSE = {"op": "parse", "name": "x", "text": "a: 1\n---\nb: 2\n"}
+
+
+def test_a_batch_is_answered_in_order_by_a_process_that_is_kept() -> None:
+    sandbox = Sandbox(1)
+    answers = sandbox.call([PARSE, {**PARSE, "text": "- no"}])
+    assert [d["object"] for d in answers[0]["documents"]] == [{"a": 1}, {"b": 2}]
+    assert answers[1]["error"] == "document"
+    process = sandbox._idle.queue[0]
+    sandbox.call([PARSE])
+    assert sandbox._idle.queue[0] is process
+    sandbox.close()
+
+
+def test_callers_on_many_threads_share_the_pool() -> None:
+    sandbox = Sandbox(2)
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(len(sandbox.call([PARSE])))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [1] * 8
+    assert sandbox._idle.qsize() <= 2
+    sandbox.close()
+
+
+def test_a_process_that_died_is_an_error_once_and_then_replaced() -> None:
+    sandbox = Sandbox(1)
+    sandbox.call([PARSE])
+    sandbox._idle.queue[0]._process.kill()
+    with pytest.raises(InvalidError):
+        sandbox.call([PARSE])
+    assert sandbox.call([PARSE])
+    sandbox.close()
+
+
+def test_a_renderer_that_cannot_start_is_a_dependency_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    broken = tmp_path_factory.mktemp("worker") / "worker.py"
+    broken.write_text("raise SystemExit(1)")
+    monkeypatch.setattr(module, "_WORKER", broken)
+    with pytest.raises(DependencyError) as caught:
+        Sandbox(1).call([PARSE])
+    assert caught.value.code == "renderer-unavailable"
+
+
+def test_the_process_sees_none_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAWALL_PLANTED", "a secret")
+    sandbox = Sandbox(1)
+    sandbox.call([PARSE])
+    pid = sandbox._idle.queue[0]._process.pid
+    with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123 - a path of the kernel's
+        assert b"SEAWALL" not in environment.read()
+    sandbox.close()
