@@ -1,1 +1,46 @@
 """The only place where adapters are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+
+from controlplane.adapters.identity.authenticator import Credentials
+from controlplane.adapters.postgres.database import Database, Urls
+from controlplane.ports.identity import Authenticator
+from controlplane.settings import Settings
+
+
+def utc_now() -> datetime:
+    """Read the clock of this machine. What is stored carries the database's (`UnitOfWork.now`)."""
+    return datetime.now(UTC)
+
+
+class Container:
+    """The parts of one process, made at first use from its settings. A new part is one `cached_property`, closed in `close`."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @cached_property
+    def database(self) -> Database:
+        """PostgreSQL, as the roles this process has addresses for."""
+        settings = self.settings
+        return Database(
+            Urls(
+                platform=settings.database_url_platform,
+                tenant=settings.database_url_tenant,
+                engine=settings.database_url_engine,
+            )
+        )
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        """Checks API keys and tokens."""
+        return Credentials(self.database)
+
+    async def close(self) -> None:
+        """Give connections back."""
+        await self.database.close()

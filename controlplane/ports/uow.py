@@ -8,12 +8,25 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.ports.stores.intents import IntentStore
+from controlplane.ports.stores.keys import KeyStore
+
 
 class UnitOfWork(Protocol):
     """One database transaction as one role. Leaving its context commits; an exception rolls back.
 
     Never make an external call inside it.
     """
+
+    @property
+    def intents(self) -> IntentStore:
+        """The first answers to idempotency keys."""
+        ...
+
+    @property
+    def keys(self) -> KeyStore:
+        """API keys."""
+        ...
 
     @property
     def now(self) -> datetime:

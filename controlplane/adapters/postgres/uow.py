@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
+from .intents import PostgresIntents
+from .keys import PostgresKeys
+
 _RECORD = text(
     """
     insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
@@ -36,6 +39,16 @@ class PostgresUnitOfWork:
     def __init__(self, session: AsyncSession, now: datetime) -> None:
         self.session = session
         self._now = now
+
+    @property
+    def intents(self) -> PostgresIntents:
+        """The first answers to idempotency keys."""
+        return PostgresIntents(self.session)
+
+    @property
+    def keys(self) -> PostgresKeys:
+        """API keys."""
+        return PostgresKeys(self.session)
 
     @property
     def now(self) -> datetime:

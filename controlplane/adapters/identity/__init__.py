@@ -1,0 +1,1 @@
+"""Who calls: API keys from the registry, OpenID Connect tokens from an issuer."""

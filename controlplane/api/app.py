@@ -1,0 +1,45 @@
+"""The HTTP door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from controlplane import __version__
+from controlplane.bootstrap import Container
+
+from . import problems
+from .routers import ROUTERS
+
+DESCRIPTION = "Event-driven, multi-tenant platform control plane: releases in tenant-aware waves, with a way back for each tenant."
+
+
+def create_app(container: Container) -> FastAPI:
+    """Build the application over the parts of this process; they are closed when it shuts down."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await container.close()
+
+    app = FastAPI(
+        title="Seawall",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.container = container
+    problems.install(app)
+    for router in ROUTERS:
+        app.router.routes.extend(
+            router.routes
+        )  # as they are: including would build each route a second time, without our rules
+    return app

@@ -1,0 +1,20 @@
+"""The features of the API: one file and one line each.
+
+How to add one (see `keys.py`, the smallest complete example):
+
+1. `router = feature_router("things")`; each route has `operation_id`, a summary (the docstring's first line), a `response_model`.
+2. The caller: `call: Annotated[Call, may("things.write")]`; the action is a line in `domain.identity.PERMISSIONS`.
+3. A read: `async with call.transaction(tenant) as uow: ...; return respond(model)` (ETag included).
+4. A POST: parameter `key: IdempotencyKey`, then `return await once(call, key, effect)`, where `effect(uow)` calls one service and
+   returns `Answer(201, body, headers)`; long work returns `accepted(request, operation_id)`.
+5. A PUT or PATCH: parameter `if_match: IfMatch = None`, then `check_if_match(if_match, etag_of(current) or None)` in the transaction.
+6. A list: `limit: Limit = 50, cursor: Cursor = None`; read `limit + 1` rows from `decode(cursor, ...)`, answer `respond(page(...))`.
+7. Errors: raise `domain.errors` classes; nothing else is needed.
+8. One line below, then `make openapi`.
+"""
+
+from fastapi import APIRouter
+
+from . import keys
+
+ROUTERS: tuple[APIRouter, ...] = (keys.router,)

@@ -1,0 +1,105 @@
+"""The API over a real PostgreSQL, served by a real uvicorn on loopback, with a key for each role.
+
+async def test_x(api: Api) -> None:
+    admin = await api.as_("platform-admin")
+    answer = await admin.post("/v1/keys", json={...})      # an Idempotency-Key is added unless the test gives one
+    owner = await api.as_("tenant-owner", tenants=["acme-fr"])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from controlplane.api.app import create_app
+from controlplane.bootstrap import Container
+from controlplane.services.keys import KeyWish, issue_key
+from controlplane.settings import Settings
+from tests.plugins.database import Database
+
+
+@dataclass
+class Api:
+    """A running API. `as_` gives a client with a new key of that role."""
+
+    url: str
+    container: Container
+    app: FastAPI
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    async def key(
+        self, *roles: str, tenants: Sequence[str] = (), apps: Sequence[str] = (), life: timedelta = timedelta(days=1)
+    ) -> str:
+        """Issue a key; returns its secret."""
+        wish = KeyWish("test", frozenset(roles), frozenset(tenants), frozenset(apps), life)
+        async with self.container.database.platform() as uow:
+            return (await issue_key(uow, wish, actor="tests"))[1]
+
+    async def as_(self, *roles: str, tenants: Sequence[str] = (), apps: Sequence[str] = ()) -> httpx.AsyncClient:
+        """Give a client with a key of these roles."""
+        return self.client(await self.key(*roles, tenants=tenants, apps=apps))
+
+    def client(self, credential: str = "", *, idempotent: bool = True) -> httpx.AsyncClient:
+        """Give a client with a credential, or none. `idempotent`: add an Idempotency-Key to each POST that has none."""
+
+        async def add_key(request: httpx.Request) -> None:
+            if request.method == "POST" and "idempotency-key" not in request.headers:
+                request.headers["idempotency-key"] = str(uuid.uuid4())
+
+        headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+        hooks = {"request": [add_key]} if idempotent else {}
+        made = httpx.AsyncClient(base_url=self.url, headers=headers, event_hooks=hooks, timeout=20, trust_env=False)
+        self.clients.append(made)
+        return made
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the test run keeps its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def settings_for(database: Database) -> Settings:
+    """Settings of a process over the test's database."""
+    urls = {f"database_url_{role}": getattr(database, role) for role in ("platform", "tenant", "engine")}
+    return Settings(**urls)
+
+
+@contextlib.asynccontextmanager
+async def serving(container: Container) -> AsyncIterator[Api]:
+    """Serve the app on a free port until the context ends."""
+    app = create_app(container)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+        if task.done():
+            task.result()
+    api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}", container, app)
+    try:
+        yield api
+    finally:
+        for client in api.clients:
+            await client.aclose()
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def api(database: Database) -> AsyncIterator[Api]:
+    """A served API over an empty database."""
+    async with serving(Container(settings_for(database))) as running:
+        yield running
