@@ -32,7 +32,7 @@ class PlanDifference(Wire):
     rules: tuple[Change, ...] = ()
 
     def summary(self) -> str:
-        """Say it in a few words: `2 targets joined, 1 left, 3 changed; limits changed`."""
+        """Say it in a few words: `2 targets joined, 1 target left; limits changed`."""
         counts = ((len(self.joined), "joined"), (len(self.left), "left"), (len(self.changed), "changed"))
         parts = [f"{n} target{'s' if n > 1 else ''} {verb}" for n, verb in counts if n]
         rules = ", ".join(dict.fromkeys(rule.what for rule in self.rules))

@@ -15,13 +15,13 @@ from pydantic_core import CoreSchema, core_schema
 from controlplane.domain.wire import Wire
 
 _ISO = re.compile(
-    r"^P(?!$)(?:(?P<w>\d+(?:\.\d+)?)W)?(?:(?P<d>\d+(?:\.\d+)?)D)?"
-    r"(?:T(?=\d)(?:(?P<h>\d+(?:\.\d+)?)H)?(?:(?P<m>\d+(?:\.\d+)?)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?$"
+    r"^P(?!$)(?:(?P<w>[0-9]+(?:\.[0-9]+)?)W)?(?:(?P<d>[0-9]+(?:\.[0-9]+)?)D)?"
+    r"(?:T(?=[0-9])(?:(?P<h>[0-9]+(?:\.[0-9]+)?)H)?(?:(?P<m>[0-9]+(?:\.[0-9]+)?)M)?(?:(?P<s>[0-9]+(?:\.[0-9]+)?)S)?)?$"
 )
 _SHORT = re.compile(
-    r"^(?=\d)(?:(?P<w>\d+)w)?(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?$"
+    r"^(?=[0-9])(?:(?P<w>[0-9]+)w)?(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+(?:\.[0-9]+)?)s)?$"
 )
-_PERCENT = re.compile(r"^(\d{1,3}(?:\.\d{1,4})?)%$")
+_PERCENT = re.compile(r"^([0-9]{1,3}(?:\.[0-9]{1,4})?)%$")
 MAX_DURATION = timedelta(days=3660)
 
 
@@ -30,7 +30,7 @@ def parse_duration(text: str, *, short: bool = False) -> timedelta:
 
     Years and months have no fixed length and are refused. Raises ValueError with what to write instead.
     """
-    match = _ISO.match(text) or (_SHORT.match(text) if short else None)
+    match = _ISO.fullmatch(text) or (_SHORT.fullmatch(text) if short else None)
     if match is None:
         hint = "such as PT30M, PT4H or P2D (years and months have no fixed length)"
         raise ValueError(f"{text!r} is not an ISO 8601 duration {hint}")
@@ -77,7 +77,7 @@ Duration = Annotated[
 
 def parse_percent(text: str) -> Decimal:
     """Read `"10%"` as 10; more than 0, at most 100, up to four decimals. Raises ValueError."""
-    match = _PERCENT.match(text)
+    match = _PERCENT.fullmatch(text)
     if match is None:
         raise ValueError(f'{text!r} is not a percent such as "10%"')
     value = Decimal(match[1])
@@ -152,7 +152,9 @@ def resolve(limit: int | str | Sequence[int | str] | Limit, total: int, *, up: b
     return Limit.parse(limit).resolve(total, up=up)
 
 
-_QUANTITY = re.compile(r"^([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)(?:(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE])|[eE]([+-]?\d{1,2}))?$")
+_QUANTITY = re.compile(
+    r"^([+-]?[0-9]+(?:\.[0-9]*)?|[+-]?\.[0-9]+)(?:(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE])|[eE]([+-]?[0-9]{1,2}))?$"
+)
 _SUFFIX: dict[str | None, Decimal] = {
     None: Decimal(1),
     **{
@@ -168,7 +170,7 @@ def parse_quantity(text: str | int) -> Decimal:
 
     Grammar: apimachinery's `resource.Quantity`. Raises ValueError.
     """
-    match = _QUANTITY.match(str(text))
+    match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{text!r} is not a Kubernetes quantity such as 250m, 2 or 1.5Gi")
     number, suffix, exponent = match.groups()
@@ -188,11 +190,11 @@ def format_quantity(value: Decimal, *, binary: bool = False) -> str:
     return f"{millis}m" if millis < 1000 or millis % 100 else str(Decimal(millis) / 1000)
 
 
-_AMOUNT = r"^-?\d{1,15}(\.\d{1,4})?$"
+_AMOUNT = r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"
 
 
 def _amount_in(value: object) -> object:
-    if isinstance(value, Decimal) or (isinstance(value, str) and re.match(_AMOUNT, value)):
+    if isinstance(value, Decimal) or (isinstance(value, str) and re.fullmatch(_AMOUNT, value)):
         return value
     raise ValueError('an amount is a decimal string such as "61.50"; a JSON number would lose cents')
 

@@ -61,7 +61,7 @@ class Requirement:
                 return value is not None and self._compares(value)
 
     def _compares(self, value: str) -> bool:
-        if not re.fullmatch(r"-?\d{1,18}", value):
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
             return False
         bound = int(next(iter(self.values)))
         return int(value) > bound if self.operator == ">" else int(value) < bound
@@ -165,7 +165,7 @@ class _Parser:
             case "in" | "notin":
                 return Requirement(key, operator, self.values())
             case ">" | "<":
-                return Requirement(key, operator, frozenset({self.word(re.compile(r"^\d{1,18}$"), "whole number")}))
+                return Requirement(key, operator, frozenset({self.word(re.compile(r"^[0-9]{1,18}$"), "whole number")}))
             case _:
                 return Requirement(key, "!=" if operator == "!=" else "=", frozenset({self.value()}))
 

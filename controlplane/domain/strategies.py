@@ -264,7 +264,7 @@ def _reach_errors(strategy: Strategy) -> list[FieldError]:
                 found.append(
                     FieldError(pointer([*at, "percent"]), f"percents add up to {shares[key]}% of the same targets")
                 )
-        if takes_all(cut):
+        if takes_all(cut) and cut != Cut():
             takers.setdefault(key, index)
     return found
 
