@@ -278,18 +278,32 @@ def test_nobody_else_moves_the_fence_not_even_an_administrator(world: World, hom
     assert_refused(world.admin.merge(f"/api/v1/namespaces/{home}", seal(2**63 - 1)), "only Seawall may change")
 
 
-def test_a_tenant_that_impersonates_its_deployer_gets_no_further(world: World, home: str) -> None:
-    """The role `edit` may impersonate the namespace's ServiceAccounts, but not add the extra that carries the epoch."""
-    deployer = service_account_of(world, home)
-    bind(world.admin, home, "mallory", "edit", {"kind": "ServiceAccount", "namespace": home, "name": "mallory"})
-    service_account(world.admin, home, "mallory")
+def disguised_tenant(world: World, home: str) -> Kube:
+    """A ServiceAccount of the tenant with the role `edit`, which may impersonate any ServiceAccount beside it."""
+    bind(world.admin, home, "mallory", "edit", service_account(world.admin, home, "mallory"))
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     answer = world.admin.make(f"/api/v1/namespaces/{home}/serviceaccounts/mallory/token", request)
     mallory = Kube.with_token(world.kubeconfig, answer["status"]["token"])
-    disguised = mallory.with_headers({"Impersonate-User": deployer})
+    return mallory.with_headers({"Impersonate-User": f"system:serviceaccount:{home}:seawall-deployer"})
+
+
+def test_a_tenant_that_impersonates_its_deployer_gets_no_further(world: World, home: str) -> None:
+    """The role `edit` may impersonate the namespace's ServiceAccounts, but not add the extra that carries the epoch."""
+    service_account_of(world, home)
+    disguised = disguised_tenant(world, home)
     assert_refused(disguised.create(configs(home), config_map("new")), "no epoch")
     with_epoch = disguised.with_headers({IMPERSONATE_EPOCH: "99"})
     assert_refused(with_epoch.create(configs(home), config_map("new")), "userextras")
+
+
+def test_a_tenant_that_impersonates_a_deployer_cannot_mark_objects_where_there_is_no_fence(world: World) -> None:
+    home = fresh_name("open")
+    world.admin.make("/api/v1/namespaces", namespace(home))
+    bind(world.admin, home, "deployer", "edit", service_account(world.admin, home, "seawall-deployer"))
+    disguised, forged = disguised_tenant(world, home), config_map("forged")
+    forged["metadata"]["labels"] = {"seawall.dev/managed": "true"}
+    assert_refused(disguised.create(configs(home), forged), "only Seawall may change")
+    assert disguised.create(configs(home), config_map("own")).is_success
 
 
 def test_the_controllers_work_on_marked_objects_as_before(world: World, home: str) -> None:
