@@ -17,7 +17,9 @@ from controlplane.adapters.kubernetes.local.build import ETCD, KUBERNETES, Binar
 
 def environ(cache: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key != "KUBEBUILDER_ASSETS"}
-    return {**kept, "XDG_CACHE_HOME": str(cache)}
+    # Go's own build cache would move with XDG_CACHE_HOME, and every build here would start from nothing.
+    compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "go-build"
+    return {"GOCACHE": str(compiled), **kept, "XDG_CACHE_HOME": str(cache)}
 
 
 def test_the_versions_come_from_the_go_mod_files() -> None:
