@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from controlplane.adapters.kubernetes.local import LocalControlPlaneError, ensure_binaries
-from controlplane.adapters.kubernetes.local.build import ETCD, KUBERNETES, Binary, ensure_built, find_go
+from controlplane.adapters.kubernetes.local.build import (
+    ETCD,
+    KUBERNETES,
+    KWOK,
+    PROMETHEUS,
+    Binary,
+    ensure_built,
+    find_go,
+)
 
 
 def environ(cache: Path) -> dict[str, str]:
@@ -23,7 +31,12 @@ def environ(cache: Path) -> dict[str, str]:
 
 
 def test_the_versions_come_from_the_go_mod_files() -> None:
-    assert (KUBERNETES.version, ETCD.version) == ("v1.36.2", "v3.6.12")
+    assert [module.version for module in (KUBERNETES, ETCD, KWOK, PROMETHEUS)] == [
+        "v1.36.2",
+        "v3.6.12",
+        "v0.8.0",
+        "v0.316.0",
+    ]
 
 
 def test_the_built_api_server_says_its_version() -> None:

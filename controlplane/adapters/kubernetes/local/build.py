@@ -78,6 +78,17 @@ ETCD = Module("etcd", "go.etcd.io/etcd/server/v3", (Binary("etcd", "go.etcd.io/e
 KWOK = Module("kwok", "sigs.k8s.io/kwok", (Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", "1.5 min"),))
 CLUSTER = (KUBERNETES, ETCD, KWOK)
 
+PROMETHEUS = Module(
+    "prometheus",
+    "github.com/prometheus/prometheus",
+    (
+        Binary("prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "2 min"),
+        Binary("promtool", "github.com/prometheus/prometheus/cmd/promtool", "1 min"),
+    ),
+    # Without its service discovery plugins: their dependencies are many, and some can't be had by everybody.
+    ("-mod=readonly", "-tags", "remove_all_sd"),
+)
+
 
 def ensure_binaries(environ: Mapping[str, str] | None = None, say: Say | None = None) -> Path:
     """The folder with kube-apiserver, kube-controller-manager, kube-scheduler, etcd and kwok; built if need be.
@@ -89,6 +100,11 @@ def ensure_binaries(environ: Mapping[str, str] | None = None, say: Say | None = 
     if assets:
         return _given_assets(Path(assets))
     return ensure_built(CLUSTER, env, say or _to_stderr)
+
+
+def ensure_prometheus(environ: Mapping[str, str] | None = None, say: Say | None = None) -> Path:
+    """The folder with prometheus and promtool, apart from the cluster's: built when first asked for (3 minutes)."""
+    return ensure_built((PROMETHEUS,), os.environ if environ is None else environ, say or _to_stderr)
 
 
 def ensure_built(modules: tuple[Module, ...], environ: Mapping[str, str], say: Say) -> Path:
