@@ -143,6 +143,14 @@ class _WithSpec(_Object):
     spec: dict[str, Any] = {}
 
 
+class _Rules(_Open):
+    rules: list[dict[str, Any]] = []
+
+
+class _WithRules(_Object):
+    spec: _Rules = _Rules()
+
+
 class _Rule(_Open):
     apiGroups: list[str] = []  # noqa: N815
     resources: list[str] = []
@@ -169,7 +177,7 @@ _SHAPES: dict[str, type[_Object]] = {
     "ScaledObject": _WithScaler,
     "PersistentVolumeClaim": _WithClaim,
     "Service": _WithSpec,
-    "Ingress": _WithSpec,
+    "Ingress": _WithRules,
     "Role": _Role,
     "RoleBinding": _Binding,
     "ClusterRole": _Object,

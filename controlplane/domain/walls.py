@@ -89,10 +89,14 @@ class WallFinding:
 
 @dataclass(frozen=True)
 class WallRules:
-    """What differs by environment: its namespace, and the custom resources that are allowed, as `group/Kind`."""
+    """What differs by environment: its namespace, the custom resources allowed in it (as `group/Kind`), and its hosts.
+
+    `hosts` None: not known yet, so an Ingress is not judged by them.
+    """
 
     namespace: str
     allowed_custom: frozenset[str] = field(default_factory=frozenset)
+    hosts: frozenset[str] | None = None
 
 
 def check_walls(rendered: Rendered, rules: WallRules) -> list[WallFinding]:
@@ -128,6 +132,8 @@ def _check_object(item: Manifest, rules: WallRules) -> Iterator[WallFinding]:
         "Role": _check_role,
         "RoleBinding": _check_binding,
     }
+    if key.kind == "Ingress" and rules.hosts is not None:
+        yield from _check_hosts(key, item, rules.hosts)
     if key.kind in checks:
         yield from checks[key.kind](key, item)
     template = pod_template(item)
@@ -223,6 +229,20 @@ def _check_service(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
         yield WallFinding(
             "host-access", key, "/spec/externalIPs", "external addresses take other tenants' traffic; remove them"
         )
+
+
+def _check_hosts(key: ObjectKey, item: Manifest, hosts: frozenset[str]) -> Iterator[WallFinding]:
+    spec = item.get("spec") or {}
+    if spec.get("defaultBackend") is not None:
+        detail = "it takes what no other tenant's Ingress takes; name the environment's hosts"
+        yield WallFinding("foreign-host", key, "/spec/defaultBackend", detail)
+    for i, rule in enumerate(spec.get("rules") or []):
+        host = rule.get("host")
+        if host not in hosts:
+            detail = (
+                f"{host or 'every host'} is not a host of this environment; it has {', '.join(sorted(hosts)) or 'none'}"
+            )
+            yield WallFinding("foreign-host", key, f"/spec/rules/{i}/host", detail)
 
 
 def _check_account(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:

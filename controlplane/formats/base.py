@@ -36,7 +36,8 @@ class RenderInputs:
     """Everything an artifact's rendering may depend on.
 
     `values` are the effective values of all six layers (`MergedValues.values`, the release's images included);
-    `allowed_custom` names the custom resources this environment may hold, as `group/Kind`.
+    `allowed_custom` names the custom resources this environment may hold, as `group/Kind`; `hosts` are the only ones an
+    Ingress of it may take (None: any).
     """
 
     app: str
@@ -44,6 +45,7 @@ class RenderInputs:
     values: Values = field(default_factory=dict)
     kube_version: str = KUBE_VERSION
     allowed_custom: frozenset[str] = frozenset()
+    hosts: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def build(documents: Iterable[dict[str, Any]], inputs: RenderInputs) -> Rendered
         raise InvalidError(
             "It renders to no object at all. Check the values that switch things on.", code="renders-empty"
         )
-    refuse_crossings(check_walls(rendered, WallRules(inputs.namespace, inputs.allowed_custom)))
+    refuse_crossings(check_walls(rendered, WallRules(inputs.namespace, inputs.allowed_custom, inputs.hosts)))
     return rendered
 
 

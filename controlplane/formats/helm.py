@@ -31,10 +31,14 @@ _SCHEMA_LINE = re.compile(r"^\s*- at '(?P<pointer>[^']*)': (?P<what>.+)$", re.MU
 
 @dataclass(frozen=True)
 class _Chart:
-    """A chart that may be rendered: its bytes, and those of the same chart with its clock a year ahead."""
+    """A chart that may be rendered: `digest` names its bytes in `archives`, `first` and `second` what is rendered of it.
+
+    Both lack the schema, which is checked once on the chart itself; `second` has its clock a year ahead.
+    """
 
     digest: str
-    second_digest: str
+    first: str
+    second: str
     archives: Mapping[str, bytes]
     defaults: Values
     info: ArtifactInfo
@@ -118,12 +122,10 @@ class HelmFormat:
         _refuse_crds(files)
         uses_clock = _refuse_functions(files)
         digest = digest_of(artifact)
+        bare = {path: body for path, body in files.items() if not path.endswith("/values.schema.json")}
         archives = {digest: artifact}
-        second = digest
-        if uses_clock:
-            ahead = write_tar({name: _clock_ahead(body) for name, body in files.items()})
-            second = digest_of(ahead)
-            archives[second] = ahead
+        first = digest if len(bare) == len(files) else _add(archives, bare)
+        second = _add(archives, {path: _clock_ahead(body) for path, body in bare.items()}) if uses_clock else first
         answer = self._sandbox.call([{"op": "inspect", "chart": digest}], archives)[0]
         _raise_error(answer)
         if answer["missing"]:
@@ -134,7 +136,7 @@ class HelmFormat:
             )
         metadata: dict[str, Any] = answer["metadata"]
         info = ArtifactInfo(str(metadata.get("name")), str(metadata.get("version")), answer["values"])
-        return _Chart(digest, second, archives, answer["values"], info)
+        return _Chart(digest, first, second, archives, answer["values"], info)
 
 
 def chart_files(artifact: bytes) -> dict[str, bytes]:
@@ -147,6 +149,13 @@ def chart_files(artifact: bytes) -> dict[str, bytes]:
         else:
             files[path] = body
     return files
+
+
+def _add(archives: dict[str, bytes], files: dict[str, bytes]) -> str:
+    packed = write_tar(files)
+    digest = digest_of(packed)
+    archives[digest] = packed
+    return digest
 
 
 def _refuse_crds(files: Mapping[str, bytes]) -> None:
@@ -192,7 +201,8 @@ def _request(chart: _Chart, inputs: RenderInputs) -> Message:
     return {
         "op": "render",
         "chart": chart.digest,
-        "second": chart.second_digest,
+        "first": chart.first,
+        "second": chart.second,
         "name": inputs.app,
         "namespace": inputs.namespace,
         "kubeVersion": inputs.kube_version,
@@ -201,7 +211,7 @@ def _request(chart: _Chart, inputs: RenderInputs) -> Message:
 
 
 def _cache_key(chart: _Chart, inputs: RenderInputs) -> str:
-    allowed = sorted(inputs.allowed_custom)
+    allowed = [sorted(inputs.allowed_custom), None if inputs.hosts is None else sorted(inputs.hosts)]
     return digest_of([chart.digest, inputs.app, inputs.namespace, inputs.kube_version, allowed, inputs.values])
 
 

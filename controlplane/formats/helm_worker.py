@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 MEMORY_BYTES = 768 << 20
 OPEN_FILES = 64
+KEPT_CHARTS = 12
 # The separator of Helm's own `releaseutil.SplitManifests`.
 _SEPARATOR = re.compile(r"(?:^|\s*\n)---[^\n\S]*(?=\n|$|#)")
 
@@ -72,7 +73,7 @@ class Renderer:
     def _chart(self, request: dict[str, Any]) -> Any:
         chart = self._charts.pop(request["chart"], None) or self._load(request["chart"], request.get("archive"))
         self._charts[request["chart"]] = chart
-        while len(self._charts) > 8:
+        while len(self._charts) > KEPT_CHARTS:
             self._charts.pop(next(iter(self._charts))).close()
         return chart
 
@@ -92,9 +93,15 @@ class Renderer:
         return {}
 
     def _render(self, chart: Any, request: dict[str, Any]) -> dict[str, Any]:
-        """Render twice under different circumstances; the second may run on a chart whose clock is a year ahead."""
+        """Check the values once, then render twice under different circumstances.
+
+        `first` and `second` are the chart without its schema, which the engine would check at each rendering (and which
+        takes longer than the rendering); in `second` the clock may be a year ahead.
+        """
+        chart.validate_schema(request["values"])
+        first_chart = self._chart({"chart": request["first"], "archive": request.get("firstArchive")})
         second_chart = self._chart({"chart": request["second"], "archive": request.get("secondArchive")})
-        first = self._once(chart, request, {"revision": 1, "is_install": True, "is_upgrade": False})
+        first = self._once(first_chart, request, {"revision": 1, "is_install": True, "is_upgrade": False})
         second = self._once(second_chart, request, {"revision": 2, "is_install": False, "is_upgrade": True})
         if first == second:
             return {"documents": self._all(first)}

@@ -66,7 +66,7 @@ class _Process:
             if missing is None:
                 return list(answer["answers"])
             for request in batch["requests"]:
-                for key, field in (("chart", "archive"), ("second", "secondArchive")):
+                for key, field in (("chart", "archive"), ("first", "firstArchive"), ("second", "secondArchive")):
                     if request.get(key) == missing and field not in request:
                         request[field] = base64.b64encode(archives[missing]).decode()
         raise _EndedError
