@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
+from controlplane.ports.stores.rollouts import RolloutsStore
 
 
 class UnitOfWork(Protocol):
@@ -26,6 +27,11 @@ class UnitOfWork(Protocol):
     @property
     def keys(self) -> KeyStore:
         """API keys."""
+        ...
+
+    @property
+    def rollouts(self) -> RolloutsStore:
+        """Rollouts: facts for plans, rows, commands, reads."""
         ...
 
     @property

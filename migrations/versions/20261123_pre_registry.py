@@ -119,6 +119,17 @@ def upgrade() -> None:
         "ix_deliveries_due", "deliveries", ["due_at"], unique=False, postgresql_where=sa.text("state = 'pending'")
     )
     op.create_table(
+        "previews",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("plan_hash", sa.String(), nullable=False),
+        sa.Column("requested_by", sa.String(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_previews_hash", "previews", ["plan_hash"], unique=False)
+    op.create_index("ix_previews_expires", "previews", ["expires_at"], unique=False)
+    op.create_table(
         "freezes",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("selector", sa.String(), nullable=False),
@@ -710,6 +721,9 @@ def downgrade() -> None:
     op.drop_index("ix_history_at", table_name="history")
     op.drop_table("history")
     op.drop_table("freezes")
+    op.drop_index("ix_previews_expires", table_name="previews")
+    op.drop_index("ix_previews_hash", table_name="previews")
+    op.drop_table("previews")
     op.drop_index("ix_deliveries_due", table_name="deliveries", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("deliveries")
     op.drop_table("config_versions")

@@ -39,6 +39,7 @@ FLEET_TABLES = (
     "commands",
     "budgets",
     "freezes",
+    "previews",
     "inbound_events",
     "outbox",
     "workers",

@@ -14,7 +14,11 @@ from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .intents import PostgresIntents
+from .json_text import as_json
 from .keys import PostgresKeys
+from .rollouts_store import PostgresRollouts
+
+__all__ = ["PostgresUnitOfWork", "as_json"]
 
 _RECORD = text(
     """
@@ -49,6 +53,11 @@ class PostgresUnitOfWork:
     def keys(self) -> PostgresKeys:
         """API keys."""
         return PostgresKeys(self.session)
+
+    @property
+    def rollouts(self) -> PostgresRollouts:
+        """Rollouts: facts for plans, rows, commands, reads."""
+        return PostgresRollouts(self.session)
 
     @property
     def now(self) -> datetime:
@@ -109,10 +118,3 @@ class PostgresUnitOfWork:
             "headers": as_json(trace_headers()),
         }
         await self.session.execute(_OUTBOX, values)
-
-
-def as_json(value: Any) -> str:
-    """JSON text for a jsonb parameter; times become RFC 3339, ids text."""
-    import orjson
-
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

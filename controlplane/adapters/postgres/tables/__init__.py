@@ -25,7 +25,7 @@ from .registry import (
     Tenant,
     TenantApp,
 )
-from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Reservation, Rollout, Step, Target, Wave
+from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Preview, Reservation, Rollout, Step, Target, Wave
 
 __all__ = [
     "ApiKey",
@@ -49,6 +49,7 @@ __all__ = [
     "Operation",
     "OperationItem",
     "Outbox",
+    "Preview",
     "Release",
     "Reservation",
     "Revision",

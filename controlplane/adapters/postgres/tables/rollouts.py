@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, LargeBinary, text
 from sqlmodel import Column, Field, SQLModel
 
 from .columns import amount, big, instant, json_field
@@ -232,3 +232,18 @@ class Freeze(SQLModel, table=True):
     created_by: str
     lifted_at: datetime | None = instant()
     lifted_by: str = ""
+
+
+class Preview(SQLModel, table=True):
+    """A plan somebody looked at, kept for an hour so that its targets can be paged and a later start can say what changed.
+
+    `body` is the plan's canonical JSON, zlib-compressed.
+    """
+
+    __tablename__ = "previews"
+    __table_args__ = (Index("ix_previews_hash", "plan_hash"), Index("ix_previews_expires", "expires_at"))
+    id: uuid.UUID = Field(primary_key=True)
+    plan_hash: str
+    requested_by: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    expires_at: datetime = instant(default_now=True)

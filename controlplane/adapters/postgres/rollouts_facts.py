@@ -1,0 +1,152 @@
+"""What the planner is told, read from PostgreSQL: a fixed number of statements, whatever the number of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.domain.returns import PastRevision
+from controlplane.ports.stores.rollouts import PhaseTimes, ReleaseRow, TargetRow
+
+_RELEASES = text(
+    """
+    select r.app, r.version, r.digest, r.spec, r.proven_at, h.reason as hold_reason, h.created_at as hold_since
+    from releases r left join holds h on h.digest = r.digest and h.lifted_at is null
+    where r.app = :app and r.version = any(:versions)
+    """
+)
+_STRATEGY = text(
+    """
+    select v.version, v.spec from config_versions v
+    where v.kind = 'strategies' and v.name = :name and v.version = coalesce(
+        cast(:version as integer),
+        (select c.version from config_current c where c.kind = 'strategies' and c.name = :name and c.deleted_at is null)
+    )
+    """
+)
+_CONFIGS = text(
+    """
+    select c.name, v.spec from config_current c join config_versions v using (kind, name, version)
+    where c.kind = :kind and c.deleted_at is null
+    """
+)
+_ARTIFACT = text("select content from artifacts where digest = :digest")
+_TARGETS = text(
+    """
+    select t.tenant, e.environment, t.phase, t.tier, t.region, e.cluster, e.namespace, t.labels, t.exposure,
+           t.apps -> :app as app, e.slot_id, e.dirty, ta.app is not null as installed,
+           coalesce(ta.values, '{}'::jsonb) as values, coalesce(ta.revision, 0) as revision,
+           coalesce(ta.verified_revision, 0) as verified_revision, ta.deferred_until,
+           r.release_version as version, r.content_hash as content, r.values_hash
+    from environments e
+    join tenants t on t.tenant = e.tenant
+    left join tenant_apps ta on (ta.tenant, ta.environment, ta.app) = (e.tenant, e.environment, :app)
+    left join revisions r on (r.tenant, r.environment, r.app, r.revision) = (ta.tenant, ta.environment, ta.app, ta.revision)
+    where e.environment = :environment and t.phase <> 'offboarded'
+      and (ta.app is not null or jsonb_exists(t.apps, :app))
+      and (cast(:tenants as text[]) is null or t.tenant = any(cast(:tenants as text[])))
+    """
+)
+_REVISIONS = text(
+    """
+    select tenant, revision, version, content, values_hash, values, state, change from (
+        select v.tenant, v.revision, v.release_version as version, v.content_hash as content, v.values_hash, v.values, v.state,
+               coalesce(r.spec -> 'database' ->> 'change', 'none') as change,
+               row_number() over (partition by v.tenant order by v.revision desc) as newest
+        from revisions v
+        join tenant_apps ta on (ta.tenant, ta.environment, ta.app) = (v.tenant, v.environment, v.app)
+        left join releases r on r.app = v.app and r.version = v.release_version
+        where v.app = :app and v.environment = :environment and v.tenant = any(:tenants) and v.revision <= ta.revision
+    ) numbered where newest <= :newest order by tenant, revision desc
+    """
+)
+_CONTENTS = text(
+    """
+    select c.tenant, c.hash, c.body from contents c
+    join unnest(cast(:tenants as text[]), cast(:hashes as text[])) as u(tenant, hash) on (c.tenant, c.hash) = (u.tenant, u.hash)
+    """
+)
+_PHASE_TIMES = text(
+    """
+    with recent as (
+        select t.rollout_id, t.tenant, t.started_at, t.ended_at from targets t
+        join (
+            select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20
+        ) r on r.id = t.rollout_id
+        where t.state = 'verified' and t.started_at is not null
+        order by t.ended_at desc limit 2000
+    ), took as (
+        select case when s.phase = 'seal' then 'preflight' else s.phase end as phase,
+               extract(epoch from max(s.observed_at) - min(s.planned_at)) as seconds
+        from recent join steps s on s.subject_id = recent.rollout_id and s.tenant = recent.tenant
+        where s.state = 'OBSERVED' and s.phase in ('seal', 'backup', 'migrate', 'apply')
+        group by 1, s.subject_id, s.tenant
+    )
+    select phase, percentile_cont(array[0.5, 0.9]) within group (order by seconds) as took, count(*) as samples
+    from took where seconds is not null group by phase
+    """
+)
+_TENANTS_ON = text(
+    "select cluster, count(*) as tenants from environments where cluster = any(:clusters) group by cluster"
+)
+
+
+class RolloutFactsQueries:
+    """See `controlplane.ports.stores.rollouts.RolloutFacts`."""
+
+    session: AsyncSession
+
+    async def release(self, app: str, version: str) -> ReleaseRow | None:
+        """A release with its open hold."""
+        return (await self.releases(app, [version])).get(version)
+
+    async def releases(self, app: str, versions: Collection[str]) -> dict[str, ReleaseRow]:
+        """Several releases of one app, by version."""
+        rows = await self._all(_RELEASES, app=app, versions=list(versions))
+        return {row["version"]: ReleaseRow(**row) for row in rows}
+
+    async def strategy(self, name: str, version: int | None) -> tuple[int, dict[str, Any]] | None:
+        """A strategy's version and spec; None as version asks for the one in force."""
+        rows = await self._all(_STRATEGY, name=name, version=version)
+        return (rows[0]["version"], rows[0]["spec"]) if rows else None
+
+    async def configs(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All specs of a kind that are in force, by name."""
+        return {row["name"]: row["spec"] for row in await self._all(_CONFIGS, kind=kind)}
+
+    async def artifact(self, digest: str) -> bytes | None:
+        """The bytes of an artifact."""
+        rows = await self._all(_ARTIFACT, digest=digest)
+        return bytes(rows[0]["content"]) if rows else None
+
+    async def targets(self, app: str, environment: str, tenants: Collection[str] | None) -> list[TargetRow]:
+        """Every environment of this name that runs the app or is meant to."""
+        named = None if tenants is None else sorted(tenants)
+        rows = await self._all(_TARGETS, app=app, environment=environment, tenants=named)
+        return [TargetRow(**row) for row in rows]
+
+    async def revisions(self, app: str, environment: str, tenants: Collection[str], newest: int) -> list[PastRevision]:
+        """The newest revisions of each tenant's app, from the current one backwards."""
+        rows = await self._all(_REVISIONS, app=app, environment=environment, tenants=sorted(tenants), newest=newest)
+        return [PastRevision(**row) for row in rows]
+
+    async def contents(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """Content bodies by (tenant, hash)."""
+        rows = await self._all(_CONTENTS, tenants=[tenant for tenant, _ in keys], hashes=[hash_ for _, hash_ in keys])
+        return {(row["tenant"], row["hash"]): bytes(row["body"]) for row in rows}
+
+    async def phase_times(self, app: str) -> list[PhaseTimes]:
+        """Percentiles over the newest 2,000 verified targets of the newest 20 rollouts."""
+        rows = await self._all(_PHASE_TIMES, app=app)
+        return [PhaseTimes(r["phase"], float(r["took"][0]), float(r["took"][1]), r["samples"]) for r in rows]
+
+    async def tenants_on(self, clusters: Collection[str]) -> dict[str, int]:
+        """How many environments each cluster has."""
+        rows = await self._all(_TENANTS_ON, clusters=sorted(clusters))
+        return {row["cluster"]: row["tenants"] for row in rows}
+
+    async def _all(self, statement: Any, **values: Any) -> Sequence[dict[str, Any]]:
+        return [dict(row) for row in (await self.session.execute(statement, values)).mappings()]

@@ -1,0 +1,149 @@
+"""Reads of rollouts for users: one statement each; none touches the plan unless it is asked for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.ports.stores.rollouts import EventRow, RolloutHead, TargetView
+
+_HEAD_COLUMNS = """
+    r.id, r.kind, r.app, r.release_version as version, r.environment, r.selector, r.strategy, r.strategy_version, r.state,
+    r.outcome, r.plan_hash, r.reason, r.change_ref, r.not_before, r.requested_by, r.origin, r.waiting_for, r.created_at,
+    r.started_at, r.ended_at, r.event_seq
+"""
+_HEAD = text(
+    f"""
+    select {_HEAD_COLUMNS}, l.command_seq, w.waves, c.commands, t.counts
+    from rollouts r
+    join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
+    cross join lateral (
+        select jsonb_agg(jsonb_build_object('wave', wave, 'name', name, 'state', state, 'startedAt', started_at,
+            'endedAt', ended_at, 'detail', detail) order by wave) as waves
+        from waves where rollout_id = r.id
+    ) w
+    cross join lateral (
+        select jsonb_agg(jsonb_build_object('seq', seq, 'command', command, 'actor', actor, 'at', created_at) order by seq)
+            as commands
+        from commands where subject_kind = 'rollout' and subject_id = r.id and applied_at is null
+    ) c
+    cross join lateral (
+        select jsonb_agg(jsonb_build_array(wave, state, n)) as counts
+        from (select wave, state, count(*) as n from targets where rollout_id = r.id group by wave, state) s
+    ) t
+    where r.id = :id
+    """  # noqa: S608 - the columns are a constant of this file
+)
+_HEADS = text(
+    f"""
+    select {_HEAD_COLUMNS} from rollouts r
+    where (cast(:states as text[]) is null or r.state = any(cast(:states as text[])))
+      and (cast(:app as text) is null or r.app = :app)
+      and (cast(:tenant as text) is null or exists (
+            select 1 from targets t where t.rollout_id = r.id and t.tenant = :tenant))
+      and (cast(:before as uuid) is null or r.id < :before)
+    order by r.id desc limit :limit
+    """  # noqa: S608 - the columns are a constant of this file
+)
+_PLAN = text("select plan from rollouts where id = :id")
+_TARGETS = text(
+    """
+    select tenant, environment, wave, position, state, code, reason, base_revision, revision, attempt, since, started_at,
+           ended_at, memory - 'values' as memory
+    from targets
+    where rollout_id = :id and (cast(:states as text[]) is null or state = any(cast(:states as text[])))
+      and (cast(:wave as integer) is null or wave = :wave) and (cast(:tenant as text) is null or tenant = :tenant)
+      and (cast(:after_wave as integer) is null or (wave, position) > (:after_wave, :after_position))
+    order by wave, position limit :limit
+    """
+)
+_EVENTS = text(
+    """
+    select seq, type, tenant, at, data from history
+    where subject_kind = 'rollout' and subject_id = :id and seq > :after order by seq limit :limit
+    """
+)
+_RANGE = text(
+    """
+    select coalesce(min(h.seq), 0) as first, coalesce(max(h.seq), 0) as last,
+           (select state in ('succeeded','failed','aborted') from rollouts where id = cast(:id as uuid)) as over
+    from history h where h.subject_kind = 'rollout' and h.subject_id = :id
+    """
+)
+_PREVIEW = text("select body from previews where id = :id and expires_at > now()")
+_SEEN = text(
+    "select body from previews where plan_hash = :hash and expires_at > now() order by expires_at desc limit 1"
+)
+
+
+class RolloutReadQueries:
+    """See `controlplane.ports.stores.rollouts.RolloutReads`."""
+
+    session: AsyncSession
+
+    async def head(self, rollout_id: uuid.UUID) -> RolloutHead | None:
+        """One rollout with its waves and counts, without its plan."""
+        row = (await self.session.execute(_HEAD, {"id": rollout_id})).mappings().one_or_none()
+        return None if row is None else _head(dict(row))
+
+    async def heads(
+        self, *, states: Collection[str], app: str | None, tenant: str | None, before: uuid.UUID | None, limit: int
+    ) -> list[RolloutHead]:
+        """Rollouts, newest first, without waves and counts."""
+        values = {"states": sorted(states) or None, "app": app, "tenant": tenant, "before": before, "limit": limit}
+        return [_head(dict(row)) for row in (await self.session.execute(_HEADS, values)).mappings()]
+
+    async def plan(self, rollout_id: uuid.UUID) -> dict[str, Any] | None:
+        """The frozen plan."""
+        found: dict[str, Any] | None = (await self.session.execute(_PLAN, {"id": rollout_id})).scalar_one_or_none()
+        return found
+
+    async def target_views(
+        self,
+        rollout_id: uuid.UUID,
+        *,
+        states: Collection[str],
+        wave: int | None,
+        tenant: str | None,
+        after: tuple[int, int] | None,
+        limit: int,
+    ) -> list[TargetView]:
+        """Targets in the order of the plan."""
+        place = {"after_wave": after[0] if after else None, "after_position": after[1] if after else None}
+        values = {"id": rollout_id, "states": sorted(states) or None, "wave": wave, "tenant": tenant, "limit": limit}
+        rows = (await self.session.execute(_TARGETS, {**values, **place})).mappings()
+        return [TargetView(**row) for row in rows]
+
+    async def events(self, rollout_id: uuid.UUID, after: int, limit: int) -> list[EventRow]:
+        """History after a number, oldest first."""
+        values = {"id": str(rollout_id), "after": after, "limit": limit}
+        return [EventRow(**row) for row in (await self.session.execute(_EVENTS, values)).mappings()]
+
+    async def event_range(self, rollout_id: uuid.UUID) -> tuple[int, int, bool]:
+        """Smallest and largest number kept, and whether the rollout is over."""
+        row = (await self.session.execute(_RANGE, {"id": str(rollout_id)})).one()
+        return row.first, row.last, bool(row.over)
+
+    async def preview(self, id_: uuid.UUID) -> bytes | None:
+        """A kept preview, unless it ran out."""
+        body = (await self.session.execute(_PREVIEW, {"id": id_})).scalar_one_or_none()
+        return None if body is None else bytes(body)
+
+    async def preview_by_hash(self, plan_hash: str) -> bytes | None:
+        """The newest kept preview with this plan hash."""
+        body = (await self.session.execute(_SEEN, {"hash": plan_hash})).scalar_one_or_none()
+        return None if body is None else bytes(body)
+
+
+def _head(row: Mapping[str, Any]) -> RolloutHead:
+    """Build a head from a row; a list's rows have no waves, counts and commands."""
+    found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "command_seq": 0, **row}
+    waves, commands = found.pop("waves") or [], found.pop("commands") or []
+    counts: dict[int, dict[str, int]] = {}
+    for wave, state, number in found.pop("counts") or []:
+        counts.setdefault(wave, {})[state] = number
+    return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts)

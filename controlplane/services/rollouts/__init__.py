@@ -1,0 +1,1 @@
+"""Rollouts except the engine that drives them: preview, start, commands, reads."""

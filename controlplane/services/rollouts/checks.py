@@ -1,0 +1,162 @@
+"""What only a comparison with the present finds: quota too small at the peak, and fields the API server won't change.
+
+Targets that go from equal to equal content are one case; each case is looked at once, on one of its targets. What could not
+be looked at is said in a note: it is unknown, never fine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controlplane.domain.errors import ConflictError, DependencyError
+from controlplane.domain.manifests import Manifest, Rendered
+from controlplane.domain.plans import Note
+from controlplane.domain.quota import Fit, fit, peak_resources
+from controlplane.domain.targets import TargetProblem
+from controlplane.ports.clusters import Cluster, RejectedError
+from controlplane.ports.stores.rollouts import TargetRow
+
+from .content import Given
+from .facts import Offer
+from .snapshot import Snapshot
+from .tools import RolloutTools
+
+MAX_CASES = 500
+"""So many different changes of content are compared with quotas; the engine's preflight looks at every target anyway."""
+MAX_SAMPLES = 24
+_AT_ONCE = 8
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """By tenant: whether its quota suffices, what stands against it; and what a person should know."""
+
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+    problems: Mapping[str, TargetProblem] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Targets that go from equal to equal content on one cluster and tier; the first stands for all."""
+
+    rows: list[TargetRow]
+    given: Given
+
+    @property
+    def sample(self) -> TargetRow:
+        return self.rows[0]
+
+
+async def examine(tools: RolloutTools, snapshot: Snapshot, offered: Mapping[str, Offer], *, dry_run: bool) -> Findings:
+    """Compare what targets would be given with their quotas and, where `dry_run`, with their cluster."""
+    cases = _cases(snapshot.targets, offered)
+    looked_at, more = cases[:MAX_CASES], len(cases) - MAX_CASES
+    previous = await _previous(tools, looked_at)
+    fits = await asyncio.to_thread(_fits, looked_at, previous, snapshot)
+    notes = []
+    if more > 0:
+        detail = (
+            f"{more} of {len(cases)} different changes of content were not compared with quotas yet; preflight does."
+        )
+        notes.append(Note(code="quota-sampled", detail=detail))
+    problems: dict[str, TargetProblem] = {}
+    if dry_run and cases:
+        problems, found = await _dry_run(tools, cases)
+        notes += found
+    return Findings(fits, problems, tuple(notes))
+
+
+def _cases(rows: Sequence[TargetRow], offered: Mapping[str, Offer]) -> list[_Case]:
+    groups: defaultdict[tuple[object, ...], list[TargetRow]] = defaultdict(list)
+    for row in rows:
+        given = offered.get(row.tenant)
+        if isinstance(given, Given) and given.template is not None and given.content != row.content:
+            groups[row.cluster, row.tier, row.version, row.values_hash, given.version, given.values_hash].append(row)
+    cases = []
+    for members in groups.values():
+        given = offered[members[0].tenant]
+        if isinstance(given, Given):
+            cases.append(_Case(members, given))
+    return cases
+
+
+async def _previous(tools: RolloutTools, cases: Sequence[_Case]) -> dict[str, Rendered]:
+    """What the samples run now, by tenant."""
+    keys = [(case.sample.tenant, case.sample.content) for case in cases if case.sample.content]
+    async with tools.open() as uow:
+        bodies = await uow.rollouts.contents(keys) if keys else {}
+    return {tenant: rendered_from(body) for (tenant, _), body in bodies.items()}
+
+
+def rendered_from(body: bytes) -> Rendered:
+    """Read a stored content body."""
+    return Rendered.model_validate(json.loads(zlib.decompress(body)))
+
+
+def _fits(cases: Sequence[_Case], previous: Mapping[str, Rendered], snapshot: Snapshot) -> dict[str, Fit]:
+    found: dict[str, Fit] = {}
+    for case in cases:
+        tier = snapshot.tiers.get(case.sample.tier)
+        if tier is None or case.given.template is None:
+            continue
+        before = previous.get(case.sample.tenant)
+        peak = peak_resources(case.given.template.rendered, previous=before, defaults=tier.limit_defaults())
+        found |= dict.fromkeys((row.tenant for row in case.rows), fit(peak, tier.resources(), {}))
+    return found
+
+
+async def _dry_run(tools: RolloutTools, cases: Sequence[_Case]) -> tuple[dict[str, TargetProblem], list[Note]]:
+    """Ask each cluster about samples, a few at a time; a refusal is a problem of every target of the case."""
+    if tools.clusters is None:
+        return {}, [_unknown(sum(len(c.rows) for c in cases), "this process has no connection to clusters")]
+    samples = sorted(cases, key=lambda case: -len(case.rows))[:MAX_SAMPLES]
+    gate = asyncio.Semaphore(_AT_ONCE)
+    answers = await asyncio.gather(*(_ask(tools, case, gate) for case in samples))
+    problems: dict[str, TargetProblem] = {}
+    unknown: defaultdict[str, int] = defaultdict(int)
+    for case, answer in zip(samples, answers, strict=True):
+        if isinstance(answer, TargetProblem):
+            problems |= dict.fromkeys((row.tenant for row in case.rows), answer)
+        elif answer is not None:
+            unknown[answer] += len(case.rows)
+    notes = [_unknown(count, why) for why, count in sorted(unknown.items())]
+    if len(cases) > len(samples):
+        left = sum(len(c.rows) for c in cases) - sum(len(c.rows) for c in samples)
+        notes.append(_unknown(left, f"only the {len(samples)} most frequent of {len(cases)} changes were tried"))
+    return problems, notes
+
+
+def _unknown(targets: int, why: str) -> Note:
+    detail = f"For {targets} targets it is unknown whether the API server takes every field: {why}."
+    return Note(code="dry-run-unknown", detail=detail)
+
+
+async def _ask(tools: RolloutTools, case: _Case, gate: asyncio.Semaphore) -> TargetProblem | str | None:
+    """A problem, a sentence on why it could not be asked, or None: the server takes everything."""
+    if tools.clusters is None or case.given.template is None:
+        return "it was not asked"
+    objects = _objects_for(case.given)
+    try:
+        async with gate, asyncio.timeout(_SECONDS):
+            cluster: Cluster = await tools.clusters.get(case.sample.cluster)
+            for manifest in objects:
+                await cluster.dry_run(case.sample.namespace, manifest)
+    except RejectedError as error:
+        return TargetProblem(error.code, error.detail)
+    except (DependencyError, ConflictError) as error:
+        return f"{case.sample.cluster} answered {error.code}"
+    except TimeoutError:
+        return f"{case.sample.cluster} did not answer within {_SECONDS:.0f} s"
+    return None
+
+
+def _objects_for(given: Given) -> Sequence[Manifest]:
+    body = given.body()
+    return rendered_from(body).objects if body is not None else ()

@@ -1,0 +1,177 @@
+"""What each target would be given: its effective values and the content they render to, cached by content.
+
+Rendered content names the target's namespace, so no two tenants have the same bytes. Where several tenants share their
+effective values, the release is rendered for two made-up namespaces of different lengths; if the second is the first with
+the name replaced, the same replacement makes every tenant's content. A chart that does more with its namespace (hashes or
+cuts it) fails that comparison and is rendered for each tenant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.domain.errors import InvalidError
+from controlplane.domain.manifests import Rendered
+from controlplane.domain.names import canonical_json, digest_of
+from controlplane.domain.releases import ReleaseSpec, image_values
+from controlplane.domain.targets import TargetProblem
+from controlplane.domain.values import Layer, Values, merge_layers
+from controlplane.formats import Format, RenderInputs, format_for
+
+_PLACEHOLDERS = ("sw-ns-4f81c06e", "sw-namespace-of-nobody-9d27b3a5e0c14466-stands-in")
+_SHARED_FROM = 4
+"""From so many tenants with equal values on, two made-up renderings are fewer than one for each."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Rendered content with a stand-in for the namespace, as canonical JSON: what is hashed, and what is stored."""
+
+    rendered: Rendered
+    namespace: str
+    hashed: str
+    stored: str
+
+    @classmethod
+    def of(cls, rendered: Rendered, namespace: str) -> Template:
+        """Write a rendering as the two texts. The hashed one is that of `Rendered.content_hash`."""
+        dumped = rendered.model_dump(mode="json")
+        hashed = canonical_json({"objects": dumped["objects"], "jobs": dumped["jobs"]}).decode()
+        return cls(rendered, namespace, hashed, canonical_json(dumped).decode())
+
+    def hash_for(self, namespace: str) -> str:
+        """The content's hash in this namespace."""
+        text = self.hashed.replace(self.namespace, namespace)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def body_for(self, namespace: str) -> bytes:
+        """The content's body in this namespace: zlib-compressed canonical JSON."""
+        return zlib.compress(self.stored.replace(self.namespace, namespace).encode(), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A target to render for, with its own layers of values (tier, cluster, tenant, environment)."""
+
+    tenant: str
+    namespace: str
+    layers: Mapping[Layer, Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a target would be given. `values` are what the layers above the chart's defaults say.
+
+    `template` None: the content is stored already (an earlier revision's).
+    """
+
+    content: str
+    version: str
+    values_hash: str
+    values: Mapping[str, Any]
+    template: Template | None = None
+    namespace: str = ""
+
+    def body(self) -> bytes | None:
+        """The content's body to store; None if it is stored already."""
+        return self.template.body_for(self.namespace) if self.template else None
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Tenants with equal effective values."""
+
+    members: list[Wanted]
+    effective: Values
+    overrides: Values
+    values_hash: str
+
+
+async def contents_for(
+    spec: ReleaseSpec, artifact: bytes, wanted: Sequence[Wanted]
+) -> dict[str, Given | TargetProblem]:
+    """Render a release for many targets; a target whose values or content are refused gets the reason instead."""
+    chosen = format_for(spec.source.format)
+    info = await chosen.inspect(artifact)
+    base = {Layer.CHART: info.defaults, Layer.RELEASE: image_values(spec.images)}
+    result: dict[str, Given | TargetProblem] = {}
+    ready: list[_Shared] = []
+    for shared in _by_values(wanted, base):
+        problem = await _values_problem(chosen, artifact, shared.effective)
+        if problem is None:
+            ready.append(shared)
+        else:
+            result |= dict.fromkeys((m.tenant for m in shared.members), problem)
+    result |= await _render(chosen, artifact, spec, ready)
+    return result
+
+
+def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_Shared]:
+    """Merge each distinct set of layers once, then join sets that came out equal."""
+    same_layers: defaultdict[bytes, list[Wanted]] = defaultdict(list)
+    for one in wanted:
+        same_layers[canonical_json({str(k): v for k, v in one.layers.items()})].append(one)
+    found: dict[str, _Shared] = {}
+    for members in same_layers.values():
+        layers = {**base, **members[0].layers}
+        effective = merge_layers(layers).values
+        values_hash = digest_of(effective)
+        if values_hash in found:
+            found[values_hash].members.extend(members)
+            continue
+        overrides = merge_layers({k: v for k, v in layers.items() if k is not Layer.CHART}).values
+        found[values_hash] = _Shared(list(members), effective, overrides, values_hash)
+    return list(found.values())
+
+
+async def _values_problem(chosen: Format, artifact: bytes, effective: Values) -> TargetProblem | None:
+    try:
+        await chosen.check_values(artifact, effective)
+    except InvalidError as error:
+        return TargetProblem(error.code, error.detail)
+    return None
+
+
+async def _render(
+    chosen: Format, artifact: bytes, spec: ReleaseSpec, groups: Sequence[_Shared]
+) -> dict[str, Given | TargetProblem]:
+    """Render shared groups with stand-ins, then whoever is left one by one; two batches at most."""
+    result: dict[str, Given | TargetProblem] = {}
+    alone: list[tuple[_Shared, Wanted]] = [(g, m) for g in groups if len(g.members) < _SHARED_FROM for m in g.members]
+    shared = [g for g in groups if len(g.members) >= _SHARED_FROM]
+    inputs = [RenderInputs(spec.app, name, g.effective) for g in shared for name in _PLACEHOLDERS]
+    outcomes = await chosen.render_many(artifact, inputs) if inputs else []
+    for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):
+        template = _template(first, second)
+        if template is None:
+            alone += [(group, member) for member in group.members]
+        else:
+            result |= {m.tenant: _given(group, m, spec.version, template) for m in group.members}
+    inputs = [RenderInputs(spec.app, m.namespace, g.effective) for g, m in alone]
+    outcomes = await chosen.render_many(artifact, inputs) if inputs else []
+    for (group, member), outcome in zip(alone, outcomes, strict=True):
+        if isinstance(outcome, Rendered):
+            result[member.tenant] = _given(group, member, spec.version, Template.of(outcome, member.namespace))
+        else:
+            result[member.tenant] = TargetProblem(outcome.code, outcome.detail)
+    return result
+
+
+def _template(first: Rendered | InvalidError, second: Rendered | InvalidError) -> Template | None:
+    """The template of a shared group, or None where a replacement would not be the same as rendering."""
+    if not isinstance(first, Rendered) or not isinstance(second, Rendered):
+        return None
+    one, two = Template.of(first, _PLACEHOLDERS[0]), Template.of(second, _PLACEHOLDERS[1])
+    same = one.stored.replace(*_PLACEHOLDERS) == two.stored and one.hashed.replace(*_PLACEHOLDERS) == two.hashed
+    return one if same else None
+
+
+def _given(group: _Shared, member: Wanted, version: str, template: Template) -> Given:
+    return Given(
+        template.hash_for(member.namespace), version, group.values_hash, group.overrides, template, member.namespace
+    )

@@ -1,0 +1,89 @@
+"""From a wish to a plan that can be started: read, render, compare, plan. Writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from controlplane.domain.planner import plan
+from controlplane.domain.plans import Plan
+from controlplane.domain.requests import Ask, check_request
+from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts
+
+from .checks import Findings, examine
+from .content import Given
+from .facts import Offer, offers, release_facts, returns, target_facts
+from .snapshot import NamedStrategy, Snapshot, take_snapshot
+from .tools import RolloutTools
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with what each of its targets would be given; `start` writes it down.
+
+    `rollback_tenants` is how many environments each cluster has: the base of its rollback budget.
+    """
+
+    ask: Ask
+    plan: Plan
+    given: Mapping[str, Given]
+    strategy: NamedStrategy
+    tenants_on: Mapping[str, int]
+
+
+async def prepare(tools: RolloutTools, ask: Ask) -> Prepared:
+    """Plan a rollout against the registry as it is now.
+
+    Raises InvalidError `invalid-rollout`, `unknown-strategy`, `unknown-release`, `invalid-selector`,
+    `selector-matches-nothing`, `unmatched-targets`, `too-many-waves`, and what a chart's artifact is refused for.
+    """
+    check_request(ask.request)
+    async with tools.open() as uow:
+        snapshot = await take_snapshot(uow, ask, tools.gates)
+        now = uow.now
+    offered = await offers(ask, snapshot)
+    findings = await examine(tools, snapshot, offered, dry_run=not ask.installing)
+    made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, now)
+    given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
+    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on)
+
+
+def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, now: datetime) -> Plan:
+    request, strategy = ask.request, snapshot.strategy
+    back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
+    targets = [
+        target_facts(
+            row,
+            offered.get(row.tenant),
+            ask,
+            back.get(row.tenant),
+            findings.fits.get(row.tenant),
+            findings.problems.get(row.tenant),
+        )
+        for row in snapshot.targets
+    ]
+    made = plan(
+        PlanInputs(
+            kind=request.kind,
+            app=ask.app,
+            environment=request.environment,
+            strategy=strategy.strategy,
+            strategy_name=strategy.name,
+            strategy_version=strategy.version,
+            targets=targets,
+            now=now,
+            release=_release(snapshot),
+            selector=request.selector,
+            not_before=request.not_before,
+            durations=cast("Mapping[Phase, PhaseDuration]", snapshot.durations),
+        )
+    )
+    when_busy = request.when_busy or made.when_busy
+    return made.model_copy(update={"notes": (*made.notes, *findings.notes), "when_busy": when_busy})
+
+
+def _release(snapshot: Snapshot) -> ReleaseFacts | None:
+    return release_facts(snapshot.release.row, snapshot.release.spec) if snapshot.release else None

@@ -1,0 +1,241 @@
+"""Starting: a prepared plan becomes rows, in the caller's transaction. From the commit on it will end in a state somebody can read."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from controlplane.domain.errors import ConflictError
+from controlplane.domain.exposure import (
+    FLEET_IN_FLIGHT,
+    FLEET_UNVERIFIED,
+    caps_for,
+    cluster_scope,
+    default_rollback_cap,
+    region_scope,
+)
+from controlplane.domain.plan_changes import ensure_startable
+from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
+from controlplane.domain.requests import Ask
+from controlplane.ports.stores.rollouts import NewContent, NewRollout, NewTarget
+from controlplane.ports.uow import UnitOfWork
+
+from .content import Given
+from .prepare import Prepared, prepare
+from .previews import plan_seen
+from .tools import RolloutTools
+
+Mode = Literal["plan", "start"]
+_REFUSED_AS_SUCH: Final = frozenset({"held", "would-undo-another-change", "suspended"})
+"""If this is why every target is left out, it is what the caller is told."""
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new rollout. `state` is `planned`, or `draft` until a person starts it."""
+
+    id: uuid.UUID
+    state: str
+    plan: Plan
+
+
+async def plan_and_start(
+    tools: RolloutTools,
+    ask: Ask,
+    *,
+    actor: str,
+    origin: Mapping[str, Any],
+    mode: Mode = "start",
+    if_plan_hash: str | None = None,
+) -> Started:
+    """Prepare and start in a transaction of its own. A plan nobody bound by its hash is made again if the world moved meanwhile."""
+    for left in reversed(range(_TRIES)):
+        prepared = await prepare(tools, ask)
+        try:
+            async with tools.open() as uow:
+                return await start(uow, prepared, actor=actor, origin=origin, mode=mode, if_plan_hash=if_plan_hash)
+        except ConflictError as error:
+            if error.code != "plan-changed" or if_plan_hash is not None or not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+async def start(
+    uow: UnitOfWork,
+    prepared: Prepared,
+    *,
+    actor: str,
+    origin: Mapping[str, Any],
+    mode: Mode = "start",
+    if_plan_hash: str | None = None,
+) -> Started:
+    """Write a prepared rollout in this transaction: contents, rollout, waves, targets, lease, budgets, history, audit, wake-up.
+
+    `origin` says what it came from and is kept with it: `{"kind": "person" | "trigger" | "onboarding" | "tenant" | "retry", ...}`
+    with whatever names it (event source and id, trigger, operation, the rollout it retries).
+
+    Raises ConflictError `plan-changed` (with the difference, or the tenants that moved since it was prepared), `busy`,
+    `release-held`, `would-undo-another-change`, `suspended`; InvalidError `nothing-to-do`.
+    """
+    plan = prepared.plan
+    await _check(uow, prepared, if_plan_hash)
+    busy = await _settle_with_others(uow, prepared) if mode == "start" else []
+    new = _rows(uow, prepared, actor, origin, mode, busy)
+    await uow.rollouts.insert(new)
+    for older in busy if plan.when_busy == "supersede" else ():
+        await uow.rollouts.command(uuid.UUID(older), "supersede", {"by": str(new.id)}, actor)
+        await uow.wake("rollout", older)
+    await _tell(uow, new, plan, actor, origin)
+    return Started(new.id, new.state, plan)
+
+
+async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) -> None:
+    plan = prepared.plan
+    changed = if_plan_hash is not None and if_plan_hash != plan.plan_hash
+    seen = await plan_seen(uow, if_plan_hash) if changed and if_plan_hash else None
+    codes = Counter(e.code for e in plan.excluded)
+    if not plan.size and not changed and len(codes) == 1 and (code := next(iter(codes))) in _REFUSED_AS_SUCH:
+        name = "release-held" if code == "held" else code
+        first = plan.excluded[0]
+        raise ConflictError(
+            f"Nothing can start: all {len(plan.excluded)} targets are left out. {first.tenant}: {first.detail}",
+            code=name,
+        )
+    ensure_startable(plan, if_plan_hash=if_plan_hash, seen=seen)
+    bases = {t.tenant: t.base_revision for t in plan.targets()}
+    moved = await uow.rollouts.moved(plan.app, plan.environment, bases)
+    if moved:
+        raise ConflictError(
+            f"{len(moved)} targets changed while the rollout was being planned: {', '.join(moved[:10])}. Preview again.",
+            code="plan-changed",
+            extra={"planHash": plan.plan_hash, "difference": None, "moved": moved[:10]},
+        )
+
+
+async def _settle_with_others(uow: UnitOfWork, prepared: Prepared) -> list[str]:
+    """The unfinished rollouts it meets, oldest first; refuses where the policy says `reject`."""
+    plan = prepared.plan
+    found = await uow.rollouts.busy(plan.app, plan.environment, [t.tenant for t in plan.targets()])
+    if found and plan.when_busy == "reject":
+        names = [str(row.id) for row in found]
+        raise ConflictError(
+            f"{sum(row.targets for row in found)} of its targets have another unfinished rollout ({', '.join(names[:3])}), "
+            "and whenBusy is reject. Wait for it, abort it, or say whenBusy: queue or supersede.",
+            code="busy",
+            extra={"busy": names},
+        )
+    return [str(row.id) for row in found]
+
+
+def _rows(
+    uow: UnitOfWork, prepared: Prepared, actor: str, origin: Mapping[str, Any], mode: Mode, busy: list[str]
+) -> NewRollout:
+    plan, request = prepared.plan, prepared.ask.request
+    rollout_id = uow.new_id()
+    versions = {prepared.given[t.tenant].version for t in plan.targets()}
+    return NewRollout(
+        id=rollout_id,
+        kind=plan.kind,
+        app=plan.app,
+        version=plan.release or (next(iter(versions)) if len(versions) == 1 else ""),
+        environment=plan.environment,
+        selector=plan.selector,
+        strategy=prepared.strategy.name,
+        strategy_version=prepared.strategy.version,
+        state="planned" if mode == "start" else "draft",
+        plan=plan.model_dump(mode="json", by_alias=True),
+        plan_hash=plan.plan_hash,
+        schema_version=PLAN_SCHEMA_VERSION,
+        reason=request.reason,
+        change_ref=request.change_ref,
+        not_before=request.not_before,
+        requested_by=actor,
+        origin={**origin, "request": _request(prepared.ask)},
+        due_at=max(uow.now, request.not_before) if request.not_before else uow.now,
+        waves=tuple(wave.name for wave in plan.waves),
+        targets=_targets(prepared, busy if plan.when_busy == "queue" else []),
+        contents=_contents(prepared),
+        caps=caps_for(str(rollout_id), plan.limits),
+        scopes=_shared_scopes(prepared),
+    )
+
+
+def _request(ask: Ask) -> dict[str, Any]:
+    """The wish as it was, so that a draft can be planned again."""
+    body = ask.request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {**body, "tenants": sorted(ask.tenants)} if ask.tenants is not None else body
+
+
+def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
+    return [
+        NewTarget(
+            target.tenant,
+            target.environment,
+            wave_index,
+            position,
+            target.base_revision,
+            _memory(target, prepared.given[target.tenant], behind),
+        )
+        for wave_index, wave in enumerate(prepared.plan.waves)
+        for position, target in enumerate(wave.targets)
+    ]
+
+
+def _memory(target: PlannedTarget, given: Given, behind: list[str]) -> dict[str, Any]:
+    """What the driver needs of a target. `behind`: rollouts it was queued after; their change of the base is expected."""
+    memory = {
+        "content": given.content,
+        "release": given.version,
+        "valuesHash": given.values_hash,
+        "values": given.values,
+        "fromVersion": target.from_version,
+        "wayBack": target.way_back.model_dump(mode="json", by_alias=True),
+    }
+    return {**memory, "behind": behind} if behind else memory
+
+
+def _contents(prepared: Prepared) -> list[NewContent]:
+    found = []
+    for target in prepared.plan.targets():
+        body = prepared.given[target.tenant].body()
+        if body is not None:
+            found.append(NewContent(target.tenant, prepared.given[target.tenant].content, body))
+    return found
+
+
+def _shared_scopes(prepared: Prepared) -> dict[str, int | None]:
+    """Budget rows that this rollout's targets take from besides its own: they must exist, with or without a cap."""
+    scopes: dict[str, int | None] = {FLEET_IN_FLIGHT: None, FLEET_UNVERIFIED: None}
+    for target in prepared.plan.targets():
+        scopes[cluster_scope(target.cluster)] = None
+        scopes[region_scope(target.region)] = None
+        there = prepared.tenants_on.get(target.cluster, 1)
+        scopes[cluster_scope(target.cluster, "rollback")] = default_rollback_cap(there)
+    return scopes
+
+
+async def _tell(uow: UnitOfWork, new: NewRollout, plan: Plan, actor: str, origin: Mapping[str, Any]) -> None:
+    data = {
+        "state": new.state,
+        "release": f"{new.app}/{new.version}",
+        "kind": new.kind,
+        "environment": new.environment,
+        "targets": plan.size,
+        "strategy": plan.strategy,
+        "planHash": plan.plan_hash,
+        "requestedBy": actor,
+        "reason": new.reason,
+        "origin": origin.get("kind", "person"),
+    }
+    change = "planned" if new.state == "planned" else "drafted"
+    seq = await uow.record("rollout", str(new.id), change, data=data)
+    await uow.rollouts.record(new.id, seq)
+    await uow.audit(
+        actor, f"rollout.{'start' if new.state == 'planned' else 'draft'}", f"rollouts/{new.id}", detail=data
+    )
+    if new.state == "planned":
+        await uow.wake("rollout", str(new.id))

@@ -1,0 +1,22 @@
+"""What the rollout services need from outside, chosen by bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from controlplane.ports.clusters import Clusters
+from controlplane.ports.uow import UnitOfWork
+
+
+@dataclass(frozen=True)
+class RolloutTools:
+    """`open` begins a transaction as `platform` (API) or `engine` (workers); `clusters` None: none can be asked here.
+
+    `gates` are the kinds of gate this installation has, besides the built-in soak.
+    """
+
+    open: Callable[[], AbstractAsyncContextManager[UnitOfWork]]
+    clusters: Clusters | None = None
+    gates: frozenset[str] = field(default_factory=frozenset)

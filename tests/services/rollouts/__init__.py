@@ -1,0 +1,1 @@
+"""Rollouts: preview, start, commands."""
