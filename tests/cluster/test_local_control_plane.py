@@ -229,11 +229,26 @@ def test_after_kill_9_of_the_owner_every_process_is_gone_and_the_next_run_remove
         assert not folder.exists()
 
 
-def test_a_data_folder_keeps_the_cluster_across_runs(tmp_path: Path) -> None:
+def test_a_program_that_ended_on_its_own_is_named_with_the_end_of_its_log() -> None:
+    with LocalControlPlane(Options(nodes=1)) as running:
+        running.check()
+        os.kill(running.pids["kube-scheduler"], signal.SIGKILL)
+
+        def told() -> bool:
+            try:
+                running.check()
+            except LocalControlPlaneError as error:
+                return "kube-scheduler ended with -9" in error.detail
+            return False
+
+        await_true(told, "the scheduler's end is told")
+
+
+async def test_a_data_folder_keeps_the_cluster_across_runs(tmp_path: Path) -> None:
     options = Options(nodes=1, data_dir=tmp_path)
-    with LocalControlPlane(options) as first:
+    async with LocalControlPlane(options) as first:
         uid = Kube.from_kubeconfig(first.kubeconfig).make("/api/v1/namespaces", namespace("kept"))["metadata"]["uid"]
-    with LocalControlPlane(options) as second:
+    async with LocalControlPlane(options) as second:
         assert Kube.from_kubeconfig(second.kubeconfig).read("/api/v1/namespaces/kept")["metadata"]["uid"] == uid
 
 

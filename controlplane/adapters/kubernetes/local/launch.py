@@ -108,6 +108,11 @@ class LocalControlPlane:
         """Process id by program, for tests that look whether all of them are gone."""
         return {child.name: child.pid for child in self._running.children()}
 
+    def check(self) -> None:
+        """Raise `LocalControlPlaneError`, with the end of its log, if a program has ended that nobody stopped."""
+        for child in self._running.children():
+            child.check()
+
     def kubeconfig_for(self, user: str, groups: Sequence[str] = (), server: ApiServer | None = None) -> Path:
         """A kubeconfig with a client certificate of `user` in `groups`, for `server` (default: the first)."""
         target = server or self.apiserver
