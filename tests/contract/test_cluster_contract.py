@@ -36,12 +36,17 @@ from tests.contract.fleets import (
     until,
     until_read,
 )
+from tests.contract.kubernetes_fleet import kubernetes_fleet
 
 
-@pytest.fixture(scope="module", params=["simulated"])
+@pytest.fixture(scope="module", params=["simulated", "kubernetes"])
 async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
-    async with simulated_fleet() as made:
-        yield made
+    if request.param == "simulated":
+        async with simulated_fleet() as simulated:
+            yield simulated
+        return
+    async with kubernetes_fleet(request.getfixturevalue("cluster_kubeconfig")) as real:
+        yield real
 
 
 def expected(applied: Applied) -> Expected:

@@ -101,9 +101,9 @@ class FleetCache:
             if (namespace, name) not in seen:
                 self.drop(kind, namespace, name)
 
-    def echo(self, kind: str) -> None:
-        """Note that this kind's heartbeat came back through its watch."""
-        self._echoes[kind] = self._clock()
+    def echo(self, kind: str, at: float | None = None) -> None:
+        """Note that this kind's heartbeat came back through its watch; `at`: when it was sent, by this cache's clock."""
+        self._echoes[kind] = max(self._echoes[kind], self._clock() if at is None else at)
         self.check()
 
     def live(self) -> bool:

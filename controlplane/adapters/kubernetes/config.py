@@ -1,0 +1,34 @@
+"""Where an API server is and how to prove who we are: a kubeconfig, or the ServiceAccount of the pod we run in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from controlplane.domain.errors import DependencyError
+
+CONNECTIONS = 128
+"""Connections to one API server: more than a driver has calls in flight, watches included."""
+
+
+async def load_client(kubeconfig: Path | None, context: str | None) -> ApiClient:
+    """A client from a kubeconfig file (None: the pod's ServiceAccount). Raises `DependencyError` (`cluster-misconfigured`).
+
+    Token files, exec plugins (kubelogin for AKS) and client certificates are the library's work.
+    """
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    try:
+        if kubeconfig is None:
+            kube_config.load_incluster_config(client_configuration=configuration)
+        else:
+            await kube_config.load_kube_config(
+                config_file=str(kubeconfig), context=context, client_configuration=configuration
+            )
+    except (kube_config.ConfigException, OSError) as error:
+        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's ServiceAccount"
+        detail = f"Can't read how to reach the cluster from {where}: {error}. Correct the cluster's settings."
+        raise DependencyError(detail, code="cluster-misconfigured") from error
+    return ApiClient(configuration)

@@ -1,0 +1,195 @@
+"""The mutating calls on objects of a namespace: apply, create, delete, release a finalizer. Each fenced, each within 5 s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from controlplane.adapters.fleet.states import annotation
+from controlplane.adapters.kubernetes.applied import Fingerprints
+from controlplane.adapters.kubernetes.errors import field_conflicts, terminating, to_error
+from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, reader, writer
+from controlplane.adapters.kubernetes.resources import Resources
+from controlplane.adapters.kubernetes.transport import (
+    APPLY,
+    MERGE,
+    METADATA_ONLY,
+    Answer,
+    RefusedError,
+    Request,
+    Transport,
+)
+from controlplane.domain.errors import ConflictError
+from controlplane.domain.names import JOB_FINALIZER, STEP_ANNOTATION
+from controlplane.ports.clusters import (
+    AlreadyExistsError,
+    Applied,
+    Identity,
+    Manifest,
+    NamespaceGoneError,
+    ObjectRef,
+)
+
+TRIES = 3
+"""How often a precondition that somebody else's write broke is read again."""
+
+
+class Writes:
+    """Writes of one cluster."""
+
+    def __init__(self, transport: Transport, resources: Resources) -> None:
+        self._transport = transport
+        self._resources = resources
+        self._fingerprints = Fingerprints()
+
+    async def apply(
+        self, namespace: str, manifest: Manifest, epoch: int, identity: Identity, *, dry_run: bool = False
+    ) -> Applied:
+        """Apply server-side. First without force: a conflict names the fields and their managers; then by force, recorded."""
+        ref = ObjectRef(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        request = Request(
+            "PATCH",
+            await self._resources.path(namespace, ref.api_version, ref.kind, ref.name),
+            f"apply {ref.kind} {ref.name} in {namespace}",
+            writer(epoch, identity, namespace),
+            {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})},
+            manifest,
+            APPLY,
+            METADATA_ONLY,
+        )
+        taken: dict[str, str] = {}
+        try:
+            answer = await self._transport.call(request)
+        except RefusedError as refused:
+            taken = field_conflicts(refused.refusal)
+            if not taken:
+                raise await self._explained(refused, namespace) from refused
+            answer = await self._send(replace(request, query={**request.query, "force": "true"}), namespace)
+        return self._applied(ref, answer, taken)
+
+    async def create(self, namespace: str, manifest: Manifest, epoch: int, identity: Identity) -> Applied:
+        """Create; an object of the same step that is there already is ours."""
+        ref = ObjectRef(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+        request = Request(
+            "POST",
+            await self._resources.path(namespace, ref.api_version, ref.kind),
+            f"create {ref.kind} {ref.name} in {namespace}",
+            writer(epoch, identity, namespace),
+            {"fieldManager": FIELD_MANAGER},
+            manifest,
+            accept=METADATA_ONLY,
+        )
+        try:
+            return self._applied(ref, await self._send(request, namespace), {})
+        except AlreadyExistsError:
+            found = await self._metadata(namespace, ref)
+            step = annotation(manifest, STEP_ANNOTATION)
+            if found is None or not step or annotation({"metadata": found}, STEP_ANNOTATION) != step:
+                raise
+            return Applied(_with_versions(ref, found), found.get("generation", 0), changed=False)
+
+    async def delete(self, namespace: str, ref: ObjectRef, epoch: int, identity: Identity) -> bool:
+        """Delete this very object. False if it, by its uid, is gone."""
+        path = await self._resources.path(namespace, ref.api_version, ref.kind, ref.name)
+        what = f"delete {ref.kind} {ref.name} in {namespace}"
+        uid, version = ref.uid, ref.resource_version
+        for _ in range(TRIES):
+            if not (uid and version):
+                found = await self._metadata(namespace, ref)
+                if found is None or (uid and found["uid"] != uid):
+                    return False
+                uid, version = found["uid"], found["resourceVersion"]
+            body = delete_options(uid, version)
+            request = Request("DELETE", path, what, writer(epoch, identity, namespace), body=body)
+            try:
+                await self._transport.call(request)
+            except RefusedError as refused:
+                if refused.refusal.status == 404:
+                    return False
+                if refused.refusal.status != 409:
+                    raise await self._explained(refused, namespace) from refused
+                version = ""
+            else:
+                return True
+        raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
+
+    async def release_finalizer(self, namespace: str, ref: ObjectRef, epoch: int, identity: Identity) -> None:
+        """Take Seawall's finalizer off; nothing to do if it, or the object, is gone."""
+        path = await self._resources.path(namespace, ref.api_version, ref.kind, ref.name)
+        what = f"release {ref.kind} {ref.name} in {namespace}"
+        for _ in range(TRIES):
+            found = await self._metadata(namespace, ref)
+            if found is None or (ref.uid and found["uid"] != ref.uid):
+                return
+            if JOB_FINALIZER not in (found.get("finalizers") or []):
+                return
+            kept = [one for one in found["finalizers"] if one != JOB_FINALIZER]
+            meta = {"uid": found["uid"], "resourceVersion": found["resourceVersion"], "finalizers": kept}
+            headers = writer(epoch, identity, namespace)
+            query = {"fieldManager": FIELD_MANAGER}
+            request = Request("PATCH", path, what, headers, query, {"metadata": meta}, MERGE, METADATA_ONLY)
+            try:
+                await self._transport.call(request)
+            except RefusedError as refused:
+                if refused.refusal.status == 404:
+                    return
+                if refused.refusal.status != 409:
+                    raise await self._explained(refused, namespace) from refused
+            else:
+                return
+        raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
+
+    async def _send(self, request: Request, namespace: str) -> Answer:
+        try:
+            return await self._transport.call(request)
+        except RefusedError as refused:
+            raise await self._explained(refused, namespace) from refused
+
+    async def _explained(self, refused: RefusedError, namespace: str) -> Exception:
+        """The error to raise. A deployer without rights may mean that its namespace, and its role with it, has gone."""
+        if refused.refusal.authorization:
+            home = Request("GET", f"/api/v1/namespaces/{namespace}", refused.what, reader(), accept=METADATA_ONLY)
+            try:
+                found = (await self._transport.call(home)).body["metadata"]
+            except RefusedError as gone:
+                if gone.refusal.status == 404:
+                    return to_error(gone.refusal, refused.what)
+                raise to_error(gone.refusal, refused.what) from gone
+            if "deletionTimestamp" in found:
+                return terminating(namespace, refused.what)
+        error = to_error(refused.refusal, refused.what)
+        gone_with_name = isinstance(error, NamespaceGoneError) and error.code == "namespace-terminating"
+        return terminating(namespace, refused.what) if gone_with_name else error
+
+    async def _metadata(self, namespace: str, ref: ObjectRef) -> dict[str, Any] | None:
+        path = await self._resources.path(namespace, ref.api_version, ref.kind, ref.name)
+        request = Request("GET", path, f"read {ref.kind} {ref.name} in {namespace}", reader(), accept=METADATA_ONLY)
+        try:
+            found: dict[str, Any] = (await self._transport.call(request)).body["metadata"]
+        except RefusedError as refused:
+            if refused.refusal.status == 404:
+                return None
+            raise to_error(refused.refusal, refused.what) from refused
+        return found
+
+    def _applied(self, ref: ObjectRef, answer: Answer, taken: Mapping[str, str]) -> Applied:
+        meta = answer.body["metadata"]
+        created = answer.status == 201
+        changed = self._fingerprints.changed(meta.get("uid", ""), meta, created=created, now=datetime.now(UTC))
+        return Applied(_with_versions(ref, meta), meta.get("generation", 0), changed or bool(taken), taken)
+
+
+def delete_options(uid: str, version: str) -> dict[str, Any]:
+    """DeleteOptions that name the object as it was read, and let what it owns follow in the background."""
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid, "resourceVersion": version},
+        "propagationPolicy": "Background",
+    }
+
+
+def _with_versions(ref: ObjectRef, meta: Mapping[str, Any]) -> ObjectRef:
+    return replace(ref, uid=meta.get("uid", ""), resource_version=meta.get("resourceVersion", ""))
