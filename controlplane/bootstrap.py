@@ -6,9 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
+from controlplane.adapters.cel import Cel
+from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.ports.identity import Authenticator
+from controlplane.services.configuration.kinds import Checkers
 from controlplane.settings import Settings
 
 
@@ -40,6 +43,11 @@ class Container:
     def authenticator(self) -> Authenticator:
         """Checks API keys and tokens."""
         return Credentials(self.database)
+
+    @cached_property
+    def checkers(self) -> Checkers:
+        """What reads the expressions and calendars that people write."""
+        return Checkers(expressions=Cel(), calendars=ICalendars())
 
     async def close(self) -> None:
         """Give connections back."""

@@ -101,12 +101,20 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> SeawallError:
     if any(tuple(e["loc"]) == ("header", "Idempotency-Key") and e["type"] == "missing" for e in errors):
         detail = "Send the header Idempotency-Key with a value of your own, such as a UUID; repeat the request with the same one."
         return MissingKeyError(detail)
-    found = [FieldError(_place(tuple(e["loc"])), str(e["msg"]).removeprefix("Value error, ")) for e in errors]
+    told = [e for e in errors if not _echoes(e, errors)]
+    found = [FieldError(_place(tuple(e["loc"])), str(e["msg"]).removeprefix("Value error, ")) for e in told]
     if any(e["type"] == "json_invalid" for e in errors):
         detail = f"The body is not JSON that can be read: {errors[0].get('ctx', {}).get('error', '')}."
         return InvalidError(detail, code="invalid-json", errors=[FieldError("", "not valid JSON")])
     more = f" ({len(found) - 1} more below)" if len(found) > 1 else ""
     return InvalidError(f"{found[0].pointer or 'The body'}: {found[0].detail}{more}", errors=found)
+
+
+def _echoes(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is called too short only because one of its items is wrong, which is told anyway."""
+    loc = tuple(error["loc"])
+    deeper = (tuple(e["loc"]) for e in errors)
+    return error["type"] == "too_short" and any(other[: len(loc)] == loc != other for other in deeper)
 
 
 def _place(loc: tuple[str | int, ...]) -> str:

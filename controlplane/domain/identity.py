@@ -57,6 +57,8 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "rules.write": _MANAGE,
     "webhooks.read": _SEE,
     "webhooks.write": _ADMIN,
+    "sources.read": _SEE,
+    "sources.write": _ADMIN,
     "releases.read": _SEE | _CI,
     "releases.register": _MANAGE | _CI,
     "releases.lift": _MANAGE,

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.rollouts import RolloutsStore
@@ -18,6 +19,11 @@ class UnitOfWork(Protocol):
 
     Never make an external call inside it.
     """
+
+    @property
+    def configuration(self) -> ConfigStore:
+        """Configuration objects and their versions."""
+        ...
 
     @property
     def intents(self) -> IntentStore:

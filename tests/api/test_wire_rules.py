@@ -6,27 +6,10 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
-import httpx
-
+from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
 
-PROBLEM = "application/problem+json"
 WISH = {"name": "robot", "roles": ["auditor"]}
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> dict[str, object]:
-    assert answer.headers["content-type"] == PROBLEM, answer.text
-    body: dict[str, object] = answer.json()
-    assert (answer.status_code, body["code"]) == (status, code), body
-    assert {"type", "title", "detail", "code", "instance", "errors", "traceId"} <= set(body)
-    assert "Traceback" not in answer.text
-    return body
-
-
-def pointers(body: dict[str, object]) -> list[str]:
-    errors = body["errors"]
-    assert isinstance(errors, list)
-    return [e["pointer"] for e in errors]
 
 
 async def test_without_a_key_every_path_asks_who_is_calling(api: Api) -> None:

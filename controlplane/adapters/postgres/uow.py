@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
+from .configuration import PostgresConfiguration
 from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
@@ -43,6 +44,11 @@ class PostgresUnitOfWork:
     def __init__(self, session: AsyncSession, now: datetime) -> None:
         self.session = session
         self._now = now
+
+    @property
+    def configuration(self) -> PostgresConfiguration:
+        """Configuration objects and their versions."""
+        return PostgresConfiguration(self.session)
 
     @property
     def intents(self) -> PostgresIntents:

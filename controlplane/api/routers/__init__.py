@@ -15,6 +15,6 @@ How to add one (see `keys.py`, the smallest complete example):
 
 from fastapi import APIRouter
 
-from . import keys
+from . import configuration, keys
 
-ROUTERS: tuple[APIRouter, ...] = (keys.router,)
+ROUTERS: tuple[APIRouter, ...] = (keys.router, *configuration.ROUTERS)

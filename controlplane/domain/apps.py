@@ -1,0 +1,35 @@
+"""An app as the registry knows it (`PUT /v1/apps/{name}`): what all its releases share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from controlplane.domain.releases import FormatName
+from controlplane.domain.tree import PlainText, ValuesTree
+from controlplane.domain.wire import Wire
+
+CustomKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Z][A-Za-z0-9]{0,62}$")]
+FieldPointer = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00-\x1f]{1,120}){1,20}$")]
+
+
+class SharedField(Wire):
+    """A field that another controller owns, such as replicas under an autoscaler; it is never applied."""
+
+    kind: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$")] = Field(examples=["Deployment"])
+    pointer: FieldPointer = Field(examples=["/spec/replicas"])
+
+
+class AppSpec(Wire):
+    """The body of `PUT /v1/apps/{name}`."""
+
+    description: PlainText = ""
+    format: FormatName = Field(default="helm", description="What its releases usually are.")
+    shared_fields: tuple[SharedField, ...] = Field(default=(), max_length=50)
+    custom_kinds: tuple[CustomKind, ...] = Field(
+        default=(), max_length=50, description="Custom resources its releases may hold, as group/Kind."
+    )
+    sample_values: ValuesTree = Field(
+        default_factory=dict, description="Values a release is rendered with when it is registered."
+    )

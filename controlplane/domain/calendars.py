@@ -1,0 +1,22 @@
+"""A calendar (`PUT /v1/calendars/{name}`): when forward work may or may not start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from controlplane.domain.selectors import SelectorText
+from controlplane.domain.tree import PlainText
+from controlplane.domain.wire import Wire
+
+MAX_ICS = 1_000_000
+
+
+class CalendarSpec(Wire):
+    """An iCalendar (RFC 5545) text whose events allow or deny forward work on what the selector matches; deny beats allow."""
+
+    description: PlainText = ""
+    effect: Literal["allow", "deny"] = "allow"
+    selector: SelectorText = Field(default="", description="Which targets it is about; empty: all.")
+    ics: Annotated[str, Field(min_length=1, max_length=MAX_ICS)] = Field(description="A VCALENDAR.")

@@ -1,0 +1,1 @@
+"""Configuration: each PUT that changes something is a new immutable version."""

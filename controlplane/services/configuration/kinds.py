@@ -1,0 +1,75 @@
+"""The kinds of configuration. A new kind is a model in `domain` and a line in `KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlplane.domain import rules
+from controlplane.domain.apps import AppSpec
+from controlplane.domain.calendars import CalendarSpec
+from controlplane.domain.rules import RuleSpec
+from controlplane.domain.sources import Source
+from controlplane.domain.strategies import Strategy, check_strategy
+from controlplane.domain.tiers import ClusterSpec, TierSpec
+from controlplane.domain.triggers import Trigger
+from controlplane.domain.webhooks import Webhook
+from controlplane.domain.wire import Wire
+from controlplane.ports.calendars import CalendarSyntax
+from controlplane.ports.expressions import Expressions
+
+
+@dataclass(frozen=True)
+class Checkers:
+    """What checks need besides the model: languages, and the kinds of gate this installation has."""
+
+    expressions: Expressions
+    calendars: CalendarSyntax
+    gates: frozenset[str] = frozenset()
+
+
+def _nothing(_spec: Wire, _checkers: Checkers) -> None:
+    """The model says it all."""
+
+
+@dataclass(frozen=True)
+class Kind[S: Wire]:
+    """A kind: the plural in its paths, one of it, its model, and what the model can't check (raises InvalidError)."""
+
+    plural: str
+    singular: str
+    model: type[S]
+    check: Callable[[S, Checkers], None] = _nothing
+
+
+def _strategy(spec: Strategy, checkers: Checkers) -> None:
+    check_strategy(spec, gates=checkers.gates)
+
+
+def _calendar(spec: CalendarSpec, checkers: Checkers) -> None:
+    checkers.calendars.check(spec.ics, "/ics")
+
+
+def _rule(spec: RuleSpec, checkers: Checkers) -> None:
+    checkers.expressions.check(spec.when, rules.VARIABLES, "/when")
+
+
+def _trigger(spec: Trigger, checkers: Checkers) -> None:
+    checkers.expressions.check(spec.filter, ("event",), "/filter")
+
+
+def _webhook(spec: Webhook, checkers: Checkers) -> None:
+    checkers.expressions.check(spec.filter, ("event",), "/filter")
+
+
+KINDS = (
+    Kind("apps", "app", AppSpec),
+    Kind("tiers", "tier", TierSpec),
+    Kind("clusters", "cluster", ClusterSpec),
+    Kind("calendars", "calendar", CalendarSpec, _calendar),
+    Kind("strategies", "strategy", Strategy, _strategy),
+    Kind("triggers", "trigger", Trigger, _trigger),
+    Kind("rules", "rule", RuleSpec, _rule),
+    Kind("webhooks", "webhook", Webhook, _webhook),
+    Kind("sources", "source", Source),
+)
