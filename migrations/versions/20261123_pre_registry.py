@@ -564,6 +564,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("release_version", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("values_hash", sa.String(), server_default=sa.text("''"), nullable=False),
         sa.Column("base_revision", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -589,6 +591,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("rollout_id", "tenant"),
     )
+    op.create_index("ix_targets_order", "targets", ["rollout_id", "wave", "position"], unique=False)
     op.create_index("ix_targets_tenant", "targets", ["tenant", "environment"], unique=False)
     op.create_table(
         "tenant_apps",
@@ -674,6 +677,7 @@ def downgrade() -> None:
     op.drop_table("reservations")
     op.drop_table("tenant_apps")
     op.drop_index("ix_targets_tenant", table_name="targets")
+    op.drop_index("ix_targets_order", table_name="targets")
     op.drop_table("targets")
     op.drop_index("ix_steps_subject", table_name="steps")
     op.drop_index("ix_steps_open", table_name="steps", postgresql_where=sa.text("state <> 'OBSERVED'"))

@@ -72,21 +72,28 @@ _CONTENTS = text(
 _PHASE_TIMES = text(
     """
     with recent as (
-        select t.rollout_id, t.tenant, t.started_at, t.ended_at from targets t
+        select t.rollout_id, t.tenant, t.started_at, cast(t.memory ->> 'soak_since' as timestamptz) as soak_since
+        from targets t
         join (
             select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20
         ) r on r.id = t.rollout_id
         where t.state = 'verified' and t.started_at is not null
         order by t.ended_at desc limit 2000
-    ), took as (
-        select case when s.phase = 'seal' then 'preflight' else s.phase end as phase,
-               extract(epoch from max(s.observed_at) - min(s.planned_at)) as seconds
+    ), steps_of as (
+        select recent.rollout_id, recent.tenant, recent.started_at, recent.soak_since, s.phase,
+               min(s.issued_at) as first, max(s.observed_at) as last
         from recent join steps s on s.subject_id = recent.rollout_id and s.tenant = recent.tenant
-        where s.state = 'OBSERVED' and s.phase in ('seal', 'backup', 'migrate', 'apply')
-        group by 1, s.subject_id, s.tenant
+        where s.state = 'OBSERVED' and s.phase in ('backup', 'migrate', 'apply')
+        group by 1, 2, 3, 4, 5
+    ), took as (
+        select phase, last - first as span from steps_of
+        union all select 'preflight', min(first) - started_at from steps_of group by rollout_id, tenant, started_at
+        union all select 'verify', soak_since - last from steps_of where phase = 'apply'
+    ), seconds as (
+        select phase, greatest(extract(epoch from span), 0) as seconds from took where span is not null
     )
     select phase, percentile_cont(array[0.5, 0.9]) within group (order by seconds) as took, count(*) as samples
-    from took where seconds is not null group by phase
+    from seconds group by phase
     """
 )
 _TENANTS_ON = text(

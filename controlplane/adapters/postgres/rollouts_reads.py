@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.stores.rollouts import EventRow, RolloutHead, TargetView
+from controlplane.ports.stores.rollouts import EventRow, RolloutHead, TargetCount, TargetView
 
 _HEAD_COLUMNS = """
     r.id, r.kind, r.app, r.release_version as version, r.environment, r.selector, r.strategy, r.strategy_version, r.state,
-    r.outcome, r.plan_hash, r.reason, r.change_ref, r.not_before, r.requested_by, r.origin, r.waiting_for, r.created_at,
+    r.outcome, r.plan_hash, r.reason, r.change_ref, r.not_before, r.requested_by, r.origin, r.waiting_for, r.memory, r.created_at,
     r.started_at, r.ended_at, r.event_seq
 """
 _HEAD = text(
@@ -32,8 +33,10 @@ _HEAD = text(
         from commands where subject_kind = 'rollout' and subject_id = r.id and applied_at is null
     ) c
     cross join lateral (
-        select jsonb_agg(jsonb_build_array(wave, state, n)) as counts
-        from (select wave, state, count(*) as n from targets where rollout_id = r.id group by wave, state) s
+        select jsonb_agg(to_jsonb(s)) as counts from (
+            select wave, state, code, count(*) as number, min(reason) as reason, min(tenant) as tenant, min(since) as since
+            from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
+        ) s
     ) t
     where r.id = :id
     """  # noqa: S608 - the columns are a constant of this file
@@ -52,8 +55,9 @@ _HEADS = text(
 _PLAN = text("select plan from rollouts where id = :id")
 _TARGETS = text(
     """
-    select tenant, environment, wave, position, state, code, reason, base_revision, revision, attempt, since, started_at,
-           ended_at, memory - 'values' as memory
+    select tenant, environment, wave, position, state, code, reason, release_version as release,
+           coalesce(memory ->> 'content', '') as content, coalesce(memory ->> 'wayBack', '') as way_back,
+           coalesce(cast(memory ->> 'backTo' as integer), 0) as back_to, base_revision, revision, attempt, since, started_at, ended_at
     from targets
     where rollout_id = :id and (cast(:states as text[]) is null or state = any(cast(:states as text[])))
       and (cast(:wave as integer) is null or wave = :wave) and (cast(:tenant as text) is null or tenant = :tenant)
@@ -143,7 +147,7 @@ def _head(row: Mapping[str, Any]) -> RolloutHead:
     """Build a head from a row; a list's rows have no waves, counts and commands."""
     found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "command_seq": 0, **row}
     waves, commands = found.pop("waves") or [], found.pop("commands") or []
-    counts: dict[int, dict[str, int]] = {}
-    for wave, state, number in found.pop("counts") or []:
-        counts.setdefault(wave, {})[state] = number
+    counts = [
+        TargetCount(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in found.pop("counts") or []
+    ]
     return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts)

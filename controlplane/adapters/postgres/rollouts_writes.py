@@ -34,11 +34,13 @@ _WAVES = text(
 )
 _TARGETS = text(
     """
-    insert into targets (rollout_id, tenant, environment, wave, position, state, code, reason, base_revision, attempt, memory)
-    select :id, u.tenant, u.environment, u.wave, u.position, 'pending', '', '', u.base, 1, cast(u.memory as jsonb)
+    insert into targets (rollout_id, tenant, environment, wave, position, state, code, reason, release_version, values_hash,
+        base_revision, attempt, memory)
+    select :id, u.tenant, u.environment, u.wave, u.position, 'pending', '', '', u.release, u.values_hash, u.base, 1,
+        cast(u.memory as jsonb)
     from unnest(cast(:tenants as text[]), cast(:environments as text[]), cast(:waves as integer[]),
-        cast(:positions as integer[]), cast(:bases as integer[]), cast(:memories as text[]))
-        as u(tenant, environment, wave, position, base, memory)
+        cast(:positions as integer[]), cast(:releases as text[]), cast(:values_hashes as text[]), cast(:bases as integer[]),
+        cast(:memories as text[])) as u(tenant, environment, wave, position, release, values_hash, base, memory)
     """
 )
 _CONTENTS = text(
@@ -222,6 +224,8 @@ def _columns(targets: Sequence[NewTarget]) -> dict[str, list[Any]]:
         "environments": [t.environment for t in targets],
         "waves": [t.wave for t in targets],
         "positions": [t.position for t in targets],
+        "releases": [t.release for t in targets],
+        "values_hashes": [t.values_hash for t in targets],
         "bases": [t.base_revision for t in targets],
         "memories": [as_json(t.memory) for t in targets],
     }

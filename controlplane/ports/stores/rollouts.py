@@ -74,13 +74,15 @@ class NewTarget:
     environment: str
     wave: int
     position: int
+    release: str
+    values_hash: str
     base_revision: int
     memory: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class NewContent:
-    """One content body: zlib-compressed canonical JSON of a `Rendered`."""
+    """One body under its hash: zlib-compressed canonical JSON of a `Rendered`, or of the values it was rendered with."""
 
     tenant: str
     hash: str
@@ -120,8 +122,24 @@ class NewRollout:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetCount:
+    """So many targets of a wave are in a state for the same reason (`code`, empty if there is none).
+
+    `reason`, `tenant`: of one of them. `since`: when the first of them got there.
+    """
+
+    wave: int
+    state: str
+    code: str
+    number: int
+    reason: str
+    tenant: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutHead:
-    """A rollout without its plan. `counts` maps wave number to target state to number of targets."""
+    """A rollout without its plan. `counts` are its targets by wave, state and reason."""
 
     id: uuid.UUID
     kind: str
@@ -140,13 +158,14 @@ class RolloutHead:
     requested_by: str
     origin: dict[str, Any]
     waiting_for: list[dict[str, Any]]
+    memory: dict[str, Any]
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
     command_seq: int
     pending_commands: list[dict[str, Any]]
     waves: list[dict[str, Any]]
-    counts: dict[int, dict[str, int]]
+    counts: list[TargetCount]
     event_seq: int = 0
 
 
@@ -177,13 +196,16 @@ class TargetView:
     state: str
     code: str
     reason: str
+    release: str
+    content: str
+    way_back: str
+    back_to: int
     base_revision: int
     revision: int | None
     attempt: int
     since: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    memory: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

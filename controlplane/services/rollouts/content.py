@@ -65,7 +65,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a target would be given. `values` are what the layers above the chart's defaults say.
+    """What a target would be given. `values` are the effective ones, under the hash that names them.
 
     `template` None: the content is stored already (an earlier revision's).
     """
@@ -88,7 +88,6 @@ class _Shared:
 
     members: list[Wanted]
     effective: Values
-    overrides: Values
     values_hash: str
 
 
@@ -124,8 +123,7 @@ def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_
         if values_hash in found:
             found[values_hash].members.extend(members)
             continue
-        overrides = merge_layers({k: v for k, v in layers.items() if k is not Layer.CHART}).values
-        found[values_hash] = _Shared(list(members), effective, overrides, values_hash)
+        found[values_hash] = _Shared(list(members), effective, values_hash)
     return list(found.values())
 
 
@@ -173,5 +171,5 @@ def _template(first: Rendered | InvalidError, second: Rendered | InvalidError) -
 
 def _given(group: _Shared, member: Wanted, version: str, template: Template) -> Given:
     return Given(
-        template.hash_for(member.namespace), version, group.values_hash, group.overrides, template, member.namespace
+        template.hash_for(member.namespace), version, group.values_hash, group.effective, template, member.namespace
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from controlplane.domain.exposure import (
     default_rollback_cap,
     region_scope,
 )
+from controlplane.domain.names import canonical_json
 from controlplane.domain.plan_changes import ensure_startable
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
 from controlplane.domain.requests import Ask
 from controlplane.ports.stores.rollouts import NewContent, NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 
-from .content import Given
 from .prepare import Prepared, prepare
 from .previews import plan_seen
 from .tools import RolloutTools
@@ -87,7 +88,7 @@ async def start(
     new = _rows(uow, prepared, actor, origin, mode, busy)
     await uow.rollouts.insert(new)
     for older in busy if plan.when_busy == "supersede" else ():
-        await uow.rollouts.command(uuid.UUID(older), "supersede", {"by": str(new.id)}, actor)
+        await uow.rollouts.command(uuid.UUID(older), "supersede", {"rollout": str(new.id)}, actor)
         await uow.wake("rollout", older)
     await _tell(uow, new, plan, actor, origin)
     return Started(new.id, new.state, plan)
@@ -177,33 +178,39 @@ def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
             target.environment,
             wave_index,
             position,
+            prepared.given[target.tenant].version,
+            prepared.given[target.tenant].values_hash,
             target.base_revision,
-            _memory(target, prepared.given[target.tenant], behind),
+            _memory(target, behind),
         )
         for wave_index, wave in enumerate(prepared.plan.waves)
         for position, target in enumerate(wave.targets)
     ]
 
 
-def _memory(target: PlannedTarget, given: Given, behind: list[str]) -> dict[str, Any]:
-    """What the driver needs of a target. `behind`: rollouts it was queued after; their change of the base is expected."""
-    memory = {
-        "content": given.content,
-        "release": given.version,
-        "valuesHash": given.values_hash,
-        "values": given.values,
-        "fromVersion": target.from_version,
-        "wayBack": target.way_back.model_dump(mode="json", by_alias=True),
+def _memory(target: PlannedTarget, behind: list[str]) -> dict[str, Any]:
+    """What the driver's memory of a target begins with. `behind`: rollouts it was queued after."""
+    memory: dict[str, Any] = {
+        "content": target.content,
+        "wayBack": target.way_back.kind,
+        "backTo": target.way_back.revision,
     }
     return {**memory, "behind": behind} if behind else memory
 
 
 def _contents(prepared: Prepared) -> list[NewContent]:
+    """Rendered bodies and, under their own hashes, the values they were rendered with; what an earlier revision had is stored."""
     found = []
+    values: dict[str, bytes] = {}
     for target in prepared.plan.targets():
-        body = prepared.given[target.tenant].body()
-        if body is not None:
-            found.append(NewContent(target.tenant, prepared.given[target.tenant].content, body))
+        given = prepared.given[target.tenant]
+        body = given.body()
+        if body is None:
+            continue
+        found.append(NewContent(target.tenant, given.content, body))
+        if given.values_hash not in values:
+            values[given.values_hash] = zlib.compress(canonical_json(given.values), 1)
+        found.append(NewContent(target.tenant, given.values_hash, values[given.values_hash]))
     return found
 
 

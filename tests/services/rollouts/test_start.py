@@ -34,7 +34,7 @@ async def test_a_start_writes_every_row_the_driver_needs_in_one_transaction(flee
     assert [(t, s, b) for t, _, s, b, _ in targets] == [
         (t, "pending", 1) for t in ("acme-de", "acme-fr", "zed-de", "zed-fr")
     ]
-    assert {m["wayBack"]["kind"] for *_, m in targets} == {"reapply"}
+    assert {(m["wayBack"], m["backTo"]) for *_, m in targets} == {("reapply", 1)}
     assert fleet.ask("select holder, epoch, command_seq from leases") == [("", 0, 0)]
     scopes = dict(fleet.ask("select scope, cap from budgets"))
     assert scopes[f"rollout:{started.id}/inFlight"] == 4
@@ -56,6 +56,12 @@ async def test_the_stored_content_is_what_rendering_for_that_namespace_gives(fle
         rendered = Rendered.model_validate(json.loads(zlib.decompress(body)))
         assert rendered.content_hash == memory["content"]
         assert {o["metadata"]["namespace"] for o in rendered.objects} == {tenant}
+    stored = fleet.ask(
+        "select t.release_version, c.body from targets t join contents c on (c.tenant, c.hash) = (t.tenant, t.values_hash)"
+    )
+    assert {(version, json.loads(zlib.decompress(body))["release"]) for version, body in stored} == {
+        ("17.0.4", "17.0.4")
+    }
 
 
 async def test_a_start_bound_to_a_preview_is_refused_when_a_tenant_moved_since(
@@ -92,7 +98,7 @@ async def test_a_rollout_that_meets_another_is_refused_queued_or_takes_over_as_i
     assert fleet.ask("select memory -> 'behind' from targets where rollout_id = %s", queued.id) == [([str(first.id)],)]
     taking = await begin(tools, ask(whenBusy="supersede", selector="tenant=acme-fr"))
     commands = fleet.ask("select subject_id, seq, command, body from commands order by subject_id")
-    assert commands == [(i, 1, "supersede", {"by": str(taking.id)}) for i in sorted((first.id, queued.id))]
+    assert commands == [(i, 1, "supersede", {"rollout": str(taking.id)}) for i in sorted((first.id, queued.id))]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,10 @@ class Wave(SQLModel, table=True):
 
 
 class Target(SQLModel, table=True):
-    """One tenant's environment in a rollout. `memory` is what the driver needs to go on after a takeover."""
+    """One tenant's environment in a rollout. `memory` is what the driver needs to go on after a takeover.
+
+    `release_version` and `values_hash` go into the revision it makes; the values are a row of `contents` under their hash.
+    """
 
     __tablename__ = "targets"
     __table_args__ = (
@@ -91,6 +94,7 @@ class Target(SQLModel, table=True):
         ),
         CheckConstraint("tenant <> ''", name="target_tenant_named"),
         Index("ix_targets_tenant", "tenant", "environment"),
+        Index("ix_targets_order", "rollout_id", "wave", "position"),
     )
     rollout_id: uuid.UUID = Field(primary_key=True)
     tenant: str = Field(primary_key=True)
@@ -100,6 +104,8 @@ class Target(SQLModel, table=True):
     state: str = "pending"
     code: str = ""
     reason: str = ""
+    release_version: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
+    values_hash: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
     base_revision: int = 0
     revision: int | None = None
     attempt: int = 1
