@@ -91,9 +91,9 @@ class Soak(Wire):
 class WaveSpec(Wire):
     """One wave of a strategy (with `growth`: several)."""
 
-    name: Name
-    cut: Cut
-    soak: Soak = Field(default_factory=Soak)
+    name: Name = Field(description="A DNS-1123 label, different from every other wave's.")
+    cut: Cut = Field(description="Which targets the wave takes.")
+    soak: Soak = Field(default_factory=Soak, description="What a target must show before it counts as verified.")
     before: tuple[GateSpec, ...] = Field(
         default=(), max_length=20, description="Gates that must pass before the wave starts."
     )
@@ -106,7 +106,9 @@ class Limits(Wire):
     """What may be touched at once. A percent is of the plan's targets; of a list, the smallest wins."""
 
     in_flight: Limit = Field(
-        default=Limit(("10%",)), description="Targets from preflight until verified; soaking ones count."
+        default=Limit(("10%",)),
+        json_schema_extra={"default": "10%"},
+        description="Targets from preflight until verified; soaking ones count.",
     )
     unverified: Limit | None = Field(
         default=None, description="Targets changed and not verified, stuck ones included; absent: all."
@@ -127,7 +129,9 @@ class Success(Wire):
         description="Verified targets a wave needs, rounded down, at least 1; absent: all but maxFailures.",
     )
     max_failures: Limit = Field(
-        default=Limit((0,)), description="Failed targets a wave bears; a percent is rounded up."
+        default=Limit((0,)),
+        json_schema_extra={"default": 0},
+        description="Failed targets a wave bears; a percent is rounded up.",
     )
     progress_deadline: Duration = Field(
         default=timedelta(minutes=15), description="A target without progress for so long has failed."
@@ -146,36 +150,48 @@ class Windows(Wire):
 class OnFailure(Wire):
     """The way back, and whether the rollout goes on."""
 
-    roll_back: Literal["failed-targets", "wave", "rollout"] = Field(default="failed-targets")
-    then: Literal["halt", "continue"] = Field(default="halt")
+    roll_back: Literal["failed-targets", "wave", "rollout"] = Field(
+        default="failed-targets", description="Who goes back: the failed targets, the whole wave, or all waves so far."
+    )
+    then: Literal["halt", "continue"] = Field(
+        default="halt", description="After a failed wave: start no further wave, or go on with the next one."
+    )
 
 
 class Order(Wire):
     """An integer label that orders targets before exposure and name do; targets without it come last."""
 
-    label: LabelKey
+    label: LabelKey = Field(description="Key of a label whose value is a whole number; lower goes first.")
 
 
 class Strategy(Wire):
     """The body of `PUT /v1/strategies/{name}`. Read one with `parse_strategy`, which also checks it as a whole."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    waves: tuple[WaveSpec, ...] = Field(min_length=1, max_length=MAX_WAVES)
+    schema_version: Literal[1] = Field(
+        default=SCHEMA_VERSION, description="Version of this format; a newer one is refused."
+    )
+    waves: tuple[WaveSpec, ...] = Field(
+        min_length=1,
+        max_length=MAX_WAVES,
+        description="In this order; a target belongs to the first wave that takes it.",
+    )
     unmatched: Unmatched = Field(
         default="reject",
         description="Targets no wave takes: refuse the plan, make a last wave `rest`, or leave them out.",
     )
-    limits: Limits = Field(default_factory=Limits)
-    success: Success = Field(default_factory=Success)
+    limits: Limits = Field(default_factory=Limits, description="What may be touched at once.")
+    success: Success = Field(default_factory=Success, description="When a wave has succeeded.")
     during: tuple[GateSpec, ...] = Field(
         default=(), max_length=20, description="Gates checked all the time while targets soak."
     )
-    windows: Windows = Field(default_factory=Windows)
-    on_failure: OnFailure = Field(default_factory=OnFailure)
+    windows: Windows = Field(default_factory=Windows, description="Targets whose window stays closed.")
+    on_failure: OnFailure = Field(
+        default_factory=OnFailure, description="Who goes back when targets fail, and whether the rollout goes on."
+    )
     when_busy: WhenBusy = Field(
         default="queue", description="When a target has another change: wait, take over, or refuse."
     )
-    order: Order | None = None
+    order: Order | None = Field(default=None, description="Which targets go first, before exposure and name decide.")
 
 
 def parse_strategy(body: Any, *, gates: Collection[str] = ()) -> Strategy:
