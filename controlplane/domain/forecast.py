@@ -73,12 +73,20 @@ class Clock:
     def after(self, targets: Sequence[TargetFacts], soak: Soak, work: WorkTime, limits: ResolvedLimits) -> Clock:
         """Move past a wave; one whose last window opens later ends no sooner than that allows."""
         count = rounds(targets, limits)
-        early = self.early + (timedelta(seconds=work.p50) + soak.for_) * count
+        early = _later(self.early, (timedelta(seconds=work.p50) + soak.for_) * count)
         longest = timedelta(seconds=work.p90) + soak.for_
-        late = self.late + longest * count
+        late = _later(self.late, longest * count)
         opens = [t.window_opens for t in targets if t.window_opens is not None]
         last = max(opens, default=None)
-        return Clock(early, late) if last is None else Clock(max(early, last), max(late, last + longest))
+        return Clock(early, late) if last is None else Clock(max(early, last), max(late, _later(last, longest)))
+
+
+def _later(at: datetime, span: timedelta) -> datetime:
+    """Add, but stop at the end of the calendar: years of soak over thousands of rounds are legal, if not wise."""
+    try:
+        return at + span
+    except OverflowError:
+        return datetime.max.replace(tzinfo=at.tzinfo)
 
 
 def peak_of(waves: Sequence[Sequence[TargetFacts]], limits: ResolvedLimits) -> Peak:

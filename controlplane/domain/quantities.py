@@ -23,6 +23,8 @@ _SHORT = re.compile(
 )
 _PERCENT = re.compile(r"^([0-9]{1,3}(?:\.[0-9]{1,4})?)%$")
 MAX_DURATION = timedelta(days=3660)
+MAX_COUNT = 1_000_000
+"""The largest limit: far beyond any fleet, and safe for every column that stores one."""
 
 
 def parse_duration(text: str, *, short: bool = False) -> timedelta:
@@ -133,7 +135,12 @@ class Limit:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         """Describe the JSON form in OpenAPI."""
-        term = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _PERCENT.pattern}]}
+        term = {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_COUNT},
+                {"type": "string", "pattern": _PERCENT.pattern},
+            ]
+        }
         listed = {"type": "array", "items": term, "minItems": 1}
         return {"anyOf": [*term["anyOf"], listed], "examples": ["10%", 20, ["10%", 20]]}
 
@@ -142,9 +149,9 @@ def _term(value: object) -> int | str:
     if isinstance(value, str):
         parse_percent(value)
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
-    raise ValueError('a limit is a whole number from 0, a percent such as "10%", or a list of both')
+    raise ValueError(f'a limit is a whole number from 0 to {MAX_COUNT}, a percent such as "10%", or a list of both')
 
 
 def resolve(limit: int | str | Sequence[int | str] | Limit, total: int, *, up: bool = False) -> int:

@@ -6,9 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controlplane.domain.errors import InvalidError
+from controlplane.domain.planner import plan
 from controlplane.domain.strategies import MAX_WAVES, Strategy, parse_strategy
+from tests.domain.fleet import fleet, inputs
 
 GATES = {"approval", "metric"}
 CAREFUL: dict[str, Any] = {
@@ -160,3 +164,62 @@ def test_a_gate_that_is_not_one_kind_is_refused(gate: dict[str, Any]) -> None:
 
 def test_the_json_schema_can_be_made() -> None:
     assert "waves" in Strategy.model_json_schema()["properties"]
+
+
+def places(body: Any, path: str = "") -> list[str]:
+    """Every JSON pointer into a body."""
+    items: list[tuple[Any, Any]] = (
+        list(body.items()) if isinstance(body, dict) else list(enumerate(body)) if isinstance(body, list) else []
+    )
+    return [p for key, value in items for p in (f"{path}/{key}", *places(value, f"{path}/{key}"))]
+
+
+def put(place: Any, path: list[str], value: Any) -> None:
+    """Write a value at a place; nothing happens where an earlier change took the place away."""
+    head, *rest = path
+    if isinstance(place, list):
+        keyed: Any = int(head)
+        there = keyed < len(place)
+    else:
+        keyed, there = head, isinstance(place, dict) and head in place
+    if there and rest:
+        put(place[keyed], rest, value)
+    elif there:
+        place[keyed] = value
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["0%", "50%", "PT1H", "P3660D", "last"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["selector", "count", "percent", "for", "min", "x"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(st.sampled_from(places(CAREFUL)), JSON), min_size=1, max_size=3))
+def test_whatever_is_written_into_a_strategy_ends_in_a_plan_or_a_clear_refusal(changes: list[tuple[str, Any]]) -> None:
+    body = copy.deepcopy(CAREFUL)
+    for path, value in changes:
+        put(body, path.strip("/").split("/"), value)
+    try:
+        made = plan(inputs(fleet(30), parse_strategy(body, gates=GATES)))
+    except InvalidError as refusal:
+        detail = refusal.detail
+    else:
+        detail = made.plan_hash
+    assert detail
+
+
+def test_years_of_soak_over_many_rounds_end_with_the_calendar() -> None:
+    rules = parse_strategy(
+        {"waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "P3660D"}}], "limits": {"inFlight": 1}}
+    )
+    assert plan(inputs(fleet(1000), rules)).waves[0].expected_by.year == 9999
