@@ -178,7 +178,7 @@ def put(place: Any, path: list[str], value: Any) -> None:
     """Write a value at a place; nothing happens where an earlier change took the place away."""
     head, *rest = path
     if isinstance(place, list):
-        keyed: Any = int(head)
+        keyed: Any = int(head) if head.isdigit() else len(place)
         there = keyed < len(place)
     else:
         keyed, there = head, isinstance(place, dict) and head in place
