@@ -66,8 +66,11 @@ CLUSTER_KINDS = frozenset(
     }
 )
 WALL_KINDS = frozenset({"ResourceQuota", "LimitRange", "NetworkPolicy"})
-RESERVED_ACCOUNT = "seawall-"
-"""Service accounts whose names begin so are Seawall's own."""
+RESERVED = "seawall-"
+"""Objects whose names begin so are Seawall's own, in every namespace."""
+
+WALL_ACCOUNTS = frozenset({"default", "app"})
+"""Service accounts that come with the walls: a release may use them, not define them."""
 
 _WALL_RESOURCES = {"resourcequotas", "limitranges", "networkpolicies", "roles", "rolebindings", "namespaces"}
 _WALL_VERBS = {"impersonate", "escalate", "bind"}
@@ -124,6 +127,9 @@ def _check_object(item: Manifest, rules: WallRules) -> Iterator[WallFinding]:
     if kind_finding:
         yield kind_finding
         return
+    if key.name == RESERVED.rstrip("-") or key.name.startswith(RESERVED):
+        detail = f"names that begin with {RESERVED} are Seawall's own; choose another"
+        yield WallFinding("reserved-name", key, "/metadata/name", detail)
     yield from _check_metadata(key, item, rules)
     checks = {
         "Secret": _check_secret,
@@ -246,7 +252,7 @@ def _check_hosts(key: ObjectKey, item: Manifest, hosts: frozenset[str]) -> Itera
 
 
 def _check_account(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
-    if key.name.startswith(RESERVED_ACCOUNT) or key.name == "default":
+    if key.name in WALL_ACCOUNTS:
         yield _account(key, "/metadata/name", key.name)
 
 
@@ -285,7 +291,7 @@ def _check_binding(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
             "/roleRef",
             f"it binds {ref.get('kind')} {ref.get('name')}, whose rights the release doesn't show; bind a Role of its own",
         )
-    elif str(ref.get("name", "")).startswith(RESERVED_ACCOUNT):
+    elif str(ref.get("name", "")).startswith(RESERVED):
         yield WallFinding("role-too-wide", key, "/roleRef/name", "it binds a role of Seawall; bind a Role of its own")
     namespace = item["metadata"].get("namespace")
     for i, subject in enumerate(item.get("subjects") or []):
@@ -300,7 +306,7 @@ def _check_binding(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
                 f"it gives rights to a service account of namespace {subject['namespace']}; leave the namespace out"
             )
             yield WallFinding("foreign-namespace", key, f"/subjects/{i}/namespace", detail)
-        elif name.startswith(RESERVED_ACCOUNT):
+        elif name.startswith(RESERVED):
             yield _account(key, f"/subjects/{i}/name", name)
 
 
@@ -319,7 +325,7 @@ def _check_pod(key: ObjectKey, pointer: str, template: Manifest) -> Iterator[Wal
             yield _own_mark(key, f"{pointer}/metadata", name)
     spec = template["spec"]
     account = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "")
-    if account.startswith(RESERVED_ACCOUNT):
+    if account.startswith(RESERVED):
         yield _account(key, f"{pointer}/spec/serviceAccountName", account)
     for part in _parts(spec, f"{pointer}/spec"):
         for at, detail in (found for check in HOST_CHECKS for found in check(part)):

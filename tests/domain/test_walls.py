@@ -243,11 +243,21 @@ def test_a_role_bound_to_the_releases_own_account_crosses_no_wall() -> None:
     assert findings(binding, plain("ServiceAccount")) == []
 
 
-@pytest.mark.parametrize("name", ["seawall-deployer", "default"])
-def test_a_service_account_of_ours_is_not_the_releases_to_define(name: str) -> None:
-    account = plain("ServiceAccount")
-    account["metadata"]["name"] = name
-    assert [f.code for f in findings(account)] == ["reserved-account"]
+@pytest.mark.parametrize(
+    ("kind", "api", "name", "code"),
+    [
+        ("ServiceAccount", "v1", "seawall-deployer", "reserved-name"),
+        ("ServiceAccount", "v1", "default", "reserved-account"),
+        ("ServiceAccount", "v1", "app", "reserved-account"),
+        ("Role", "rbac.authorization.k8s.io/v1", "seawall-deployer", "reserved-name"),
+        ("ConfigMap", "v1", "seawall-heartbeat", "reserved-name"),
+        ("ConfigMap", "v1", "seawall", "reserved-name"),
+    ],
+)
+def test_what_carries_a_name_of_ours_is_not_the_releases_to_define(kind: str, api: str, name: str, code: str) -> None:
+    item = plain(kind, api)
+    item["metadata"]["name"] = name
+    assert [f.code for f in findings(item)] == [code]
 
 
 def ingress(*hosts: str | None) -> Manifest:
