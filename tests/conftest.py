@@ -1,3 +1,8 @@
 """Fixtures live in `tests/plugins`, one file per real part."""
 
-pytest_plugins = ["tests.plugins.database", "tests.plugins.api", "tests.plugins.control_plane"]
+pytest_plugins = [
+    "tests.plugins.api",
+    "tests.plugins.bus",
+    "tests.plugins.control_plane",
+    "tests.plugins.database",
+]
