@@ -49,5 +49,8 @@ bench: setup ## Figures of the design's target table: table on stdout, build/ben
 openapi: setup ## Write openapi/openapi.json and openapi/asyncapi.yaml from the code
 	$(BIN)/python -m controlplane.api.export openapi
 
+docs: setup ## Renew the parts of docs/ that come from the code
+	$(BIN)/python -m controlplane.cli.docs
+
 clean: ## Remove what was built (not the cache of the control plane)
 	rm -rf .venv .tools build .mypy_cache .ruff_cache .pytest_cache
