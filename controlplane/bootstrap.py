@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from controlplane.adapters.cel import Cel
+from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.postgres.database import Database, Urls
+from controlplane.ports.clusters import Clusters
 from controlplane.ports.identity import Authenticator
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.settings import Settings
@@ -49,6 +51,14 @@ class Container:
         """What reads the expressions and calendars that people write."""
         return Checkers(expressions=Cel(), calendars=ICalendars())
 
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The clusters that this process may dispatch to; none without a file that names them."""
+        path = self.settings.clusters
+        return ClusterRegistry(read_clusters(path) if path else {})
+
     async def close(self) -> None:
         """Give connections back."""
+        if "clusters" in self.__dict__:
+            await self.clusters.close()
         await self.database.close()

@@ -82,6 +82,7 @@ class KubernetesCluster:
         """See `Cluster.install`."""
         await self._fence.install()
         self._watches.hurry()
+        self._beat.hurry()
 
     async def prove_fence(self) -> None:
         """See `Cluster.prove_fence`."""

@@ -67,6 +67,11 @@ class Heartbeat:
         """Touch this kind's object now: its watch has just been opened."""
         self._now[kind].set()
 
+    def hurry(self) -> None:
+        """Touch all of them now: they have just been made."""
+        for kind in self._paths:
+            self.soon(kind)
+
     def heard(self, kind: str, obj: Manifest) -> None:
         """A heartbeat object came through its watch; it counts if the beat is ours."""
         sent = self._sent.get((obj["metadata"].get("labels") or {}).get(BEAT_LABEL, ""))
