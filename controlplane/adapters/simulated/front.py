@@ -98,7 +98,7 @@ class Front:
         elif do == "profile":
             self.world.profile = Profile.model_validate(args["profile"])
         elif do == "dump":
-            return self.world.store.dump()
+            return self.world.dump()
         elif do in ("foreign_write", "foreign_delete", "terminate"):
             return getattr(self.world, do)(**args)
         else:

@@ -104,10 +104,10 @@ def _by_name(value: Any) -> bool:
 
 
 def _step(node: Any, step: str) -> Any:
-    if step.startswith("[") != isinstance(node, list):
-        return None  # the shape is another one now: what was here is gone already
     if isinstance(node, dict):
         return node.get(step)
+    if not isinstance(node, list):
+        return None  # the shape is another one now: what was here is gone already
     return next((one for one in node if isinstance(one, dict) and one.get("name") == step[1:-1]), None)
 
 

@@ -33,8 +33,7 @@ class FleetServer:
     async def start(self) -> None:
         """Load the snapshot if there is one, and listen. `address` then holds the port really taken."""
         if self._snapshot and self._snapshot.exists():
-            self.front.world.store.load(orjson.loads(self._snapshot.read_bytes()))
-            self.front.world.controllers.settle()
+            self.front.world.load(orjson.loads(self._snapshot.read_bytes()))
         place = parse_address(self.address)
         if isinstance(place, str):
             Path(place).unlink(missing_ok=True)  # noqa: ASYNC240 # once, before serving
@@ -61,7 +60,7 @@ class FleetServer:
             return
         self._snapshot.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._snapshot.parent, delete=False) as out:
-            out.write(orjson.dumps(self.front.world.store.dump()))
+            out.write(orjson.dumps(self.front.world.dump()))
         os.replace(out.name, self._snapshot)  # noqa: PTH105 # atomic, and Path.replace of a str name says less
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

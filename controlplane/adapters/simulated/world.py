@@ -64,6 +64,16 @@ class World:
         """Switch the fence on, as installing the admission policies does."""
         self.fence_on = True
 
+    def dump(self) -> Json:
+        """The whole fleet as JSON, to go on later."""
+        return {"fenceOn": self.fence_on, **self.store.dump()}
+
+    def load(self, dumped: Json) -> None:
+        """Go on from what `dump` gave: every workload is rolled out anew."""
+        self.fence_on = dumped["fenceOn"]
+        self.store.load(dumped)
+        self.controllers.settle()
+
     def read_namespace(self, name: str) -> Json | None:
         """The Namespace as an object."""
         found = self.store.find(CLUSTER, "Namespace", name)
