@@ -9,8 +9,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from controlplane.ports.stores.configuration import ConfigStore
+from controlplane.ports.stores.freezes import FreezeStore
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
+from controlplane.ports.stores.looks import LookStore
+from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
 
 
@@ -23,6 +26,21 @@ class UnitOfWork(Protocol):
     @property
     def configuration(self) -> ConfigStore:
         """Configuration objects and their versions."""
+        ...
+
+    @property
+    def freezes(self) -> FreezeStore:
+        """The stop button's rows."""
+        ...
+
+    @property
+    def looks(self) -> LookStore:
+        """Reads of history and audit."""
+        ...
+
+    @property
+    def releases(self) -> ReleaseStore:
+        """Releases, artifacts and holds."""
         ...
 
     @property

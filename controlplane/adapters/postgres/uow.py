@@ -14,9 +14,12 @@ from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .configuration import PostgresConfiguration
+from .freezes import PostgresFreezes
 from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
+from .looks import PostgresLooks
+from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
 
 __all__ = ["PostgresUnitOfWork", "as_json"]
@@ -49,6 +52,21 @@ class PostgresUnitOfWork:
     def configuration(self) -> PostgresConfiguration:
         """Configuration objects and their versions."""
         return PostgresConfiguration(self.session)
+
+    @property
+    def freezes(self) -> PostgresFreezes:
+        """The stop button's rows."""
+        return PostgresFreezes(self.session)
+
+    @property
+    def looks(self) -> PostgresLooks:
+        """Reads of history and audit."""
+        return PostgresLooks(self.session)
+
+    @property
+    def releases(self) -> PostgresReleases:
+        """Releases, artifacts and holds."""
+        return PostgresReleases(self.session)
 
     @property
     def intents(self) -> PostgresIntents:

@@ -15,6 +15,13 @@ How to add one (see `keys.py`, the smallest complete example):
 
 from fastapi import APIRouter
 
-from . import configuration, keys
+from . import configuration, freezes, keys, looks, releases
 
-ROUTERS: tuple[APIRouter, ...] = (keys.router, *configuration.ROUTERS)
+ROUTERS: tuple[APIRouter, ...] = (
+    keys.router,
+    *configuration.ROUTERS,
+    releases.artifacts,
+    releases.router,
+    freezes.router,
+    looks.router,
+)
