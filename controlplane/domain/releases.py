@@ -25,7 +25,7 @@ FormatName = Literal["manifests", "helm"]
 Risk = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
-_PINNED = re.compile(r"^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?@sha256:[0-9a-f]{64}$")
+_PINNED = re.compile(r"^[a-z0-9]([A-Za-z0-9._/:-]*[A-Za-z0-9])?@sha256:[0-9a-f]{64}$")
 _CLUSTER_VERSION = re.compile(r"^v?(\d+\.\d+(?:\.\d+)?)")
 
 

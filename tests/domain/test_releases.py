@@ -69,7 +69,7 @@ def test_an_image_that_is_not_pinned_is_refused_by_its_name(ref: str) -> None:
 
 
 def test_a_reference_with_registry_port_and_tag_is_pinned_when_it_has_a_digest() -> None:
-    assert is_pinned(f"localhost:5000/a/b_c:17.0@{A}")
+    assert is_pinned(f"localhost:5000/a/b_c:17.0-RC1@{A}")
 
 
 def test_the_same_bytes_under_another_version_tag_or_mirror_have_the_same_digest() -> None:
