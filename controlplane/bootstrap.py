@@ -14,6 +14,7 @@ from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.identity import Authenticator
 from controlplane.services.configuration.kinds import Checkers
+from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.settings import Settings
 
 
@@ -56,6 +57,11 @@ class Container:
         """The clusters that this process may dispatch to; none without a file that names them."""
         path = self.settings.clusters
         return ClusterRegistry(read_clusters(path) if path else {})
+
+    @cached_property
+    def rollout_tools(self) -> RolloutTools:
+        """What rollouts are planned and started with, as the API's fleet roles."""
+        return RolloutTools(open=self.database.platform, clusters=self.clusters)
 
     async def close(self) -> None:
         """Give connections back."""

@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.plugins.bus",
     "tests.plugins.control_plane",
     "tests.plugins.database",
+    "tests.plugins.fleet",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
@@ -89,12 +89,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedContent:
-    """What an earlier rollout gave a tenant, to be given again unchanged."""
+    """What an earlier rollout gave a tenant, to be given again unchanged, for the `attempt`-th time."""
 
     content: str
     version: str
     values_hash: str
-    values: Mapping[str, Any]
+    attempt: int = 2
 
 
 def check_request(request: RolloutRequest) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.stores.rollouts import EventRow, RolloutHead, TargetCount, TargetView
+from controlplane.ports.stores.rollouts import EventRow, LeftOver, RolloutHead, TargetCount, TargetView
 
 _HEAD_COLUMNS = """
     r.id, r.kind, r.app, r.release_version as version, r.environment, r.selector, r.strategy, r.strategy_version, r.state,
@@ -45,24 +45,34 @@ _HEADS = text(
     f"""
     select {_HEAD_COLUMNS} from rollouts r
     where (cast(:states as text[]) is null or r.state = any(cast(:states as text[])))
-      and (cast(:app as text) is null or r.app = :app)
+      and (cast(:apps as text[]) is null or r.app = any(cast(:apps as text[])))
       and (cast(:tenant as text) is null or exists (
             select 1 from targets t where t.rollout_id = r.id and t.tenant = :tenant))
       and (cast(:before as uuid) is null or r.id < :before)
     order by r.id desc limit :limit
     """  # noqa: S608 - the columns are a constant of this file
 )
+_APP = text("select app from rollouts where id = :id")
 _PLAN = text("select plan from rollouts where id = :id")
 _TARGETS = text(
     """
-    select tenant, environment, wave, position, state, code, reason, release_version as release,
-           coalesce(memory ->> 'content', '') as content, coalesce(memory ->> 'wayBack', '') as way_back,
-           coalesce(cast(memory ->> 'backTo' as integer), 0) as back_to, base_revision, revision, attempt, since, started_at, ended_at
-    from targets
-    where rollout_id = :id and (cast(:states as text[]) is null or state = any(cast(:states as text[])))
-      and (cast(:wave as integer) is null or wave = :wave) and (cast(:tenant as text) is null or tenant = :tenant)
-      and (cast(:after_wave as integer) is null or (wave, position) > (:after_wave, :after_position))
-    order by wave, position limit :limit
+    select t.tenant, t.environment, t.wave, w.name as wave_name, t.position, t.state, t.code, t.reason,
+           t.release_version as release, coalesce(t.memory ->> 'content', '') as content,
+           coalesce(t.memory ->> 'wayBack', '') as way_back, coalesce(cast(t.memory ->> 'backTo' as integer), 0) as back_to,
+           t.base_revision, t.revision, t.attempt, t.since, t.started_at, t.ended_at
+    from targets t join waves w on (w.rollout_id, w.wave) = (t.rollout_id, t.wave)
+    where t.rollout_id = :id and (cast(:states as text[]) is null or t.state = any(cast(:states as text[])))
+      and (cast(:wave as text) is null or w.name = :wave) and (cast(:tenant as text) is null or t.tenant = :tenant)
+      and (cast(:after_wave as integer) is null or (t.wave, t.position) > (:after_wave, :after_position))
+    order by t.wave, t.position limit :limit
+    """
+)
+_LEFT_OVER = text(
+    """
+    select tenant, memory ->> 'content' as content, release_version as release, values_hash, attempt from targets
+    where rollout_id = :id and state <> 'verified'
+      and (cast(:tenants as text[]) is null or tenant = any(cast(:tenants as text[])))
+    order by wave, position
     """
 )
 _EVENTS = text(
@@ -95,11 +105,28 @@ class RolloutReadQueries:
         return None if row is None else _head(dict(row))
 
     async def heads(
-        self, *, states: Collection[str], app: str | None, tenant: str | None, before: uuid.UUID | None, limit: int
+        self,
+        *,
+        states: Collection[str],
+        apps: Collection[str] | None,
+        tenant: str | None,
+        before: uuid.UUID | None,
+        limit: int,
     ) -> list[RolloutHead]:
         """Rollouts, newest first, without waves and counts."""
-        values = {"states": sorted(states) or None, "app": app, "tenant": tenant, "before": before, "limit": limit}
+        values = {
+            "states": sorted(states) or None,
+            "apps": None if apps is None else sorted(apps),
+            "tenant": tenant,
+            "before": before,
+            "limit": limit,
+        }
         return [_head(dict(row)) for row in (await self.session.execute(_HEADS, values)).mappings()]
+
+    async def app(self, rollout_id: uuid.UUID) -> str | None:
+        """The app of a rollout."""
+        app: str | None = (await self.session.execute(_APP, {"id": rollout_id})).scalar_one_or_none()
+        return app
 
     async def plan(self, rollout_id: uuid.UUID) -> dict[str, Any] | None:
         """The frozen plan."""
@@ -111,7 +138,7 @@ class RolloutReadQueries:
         rollout_id: uuid.UUID,
         *,
         states: Collection[str],
-        wave: int | None,
+        wave: str | None,
         tenant: str | None,
         after: tuple[int, int] | None,
         limit: int,
@@ -126,6 +153,11 @@ class RolloutReadQueries:
         """History after a number, oldest first."""
         values = {"id": str(rollout_id), "after": after, "limit": limit}
         return [EventRow(**row) for row in (await self.session.execute(_EVENTS, values)).mappings()]
+
+    async def left_over(self, rollout_id: uuid.UUID, tenants: Collection[str] | None) -> list[LeftOver]:
+        """Targets that ended without being verified."""
+        values = {"id": rollout_id, "tenants": None if tenants is None else sorted(tenants)}
+        return [LeftOver(**row) for row in (await self.session.execute(_LEFT_OVER, values)).mappings()]
 
     async def event_range(self, rollout_id: uuid.UUID) -> tuple[int, int, bool]:
         """Smallest and largest number kept, and whether the rollout is over."""

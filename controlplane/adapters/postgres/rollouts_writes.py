@@ -36,11 +36,12 @@ _TARGETS = text(
     """
     insert into targets (rollout_id, tenant, environment, wave, position, state, code, reason, release_version, values_hash,
         base_revision, attempt, memory)
-    select :id, u.tenant, u.environment, u.wave, u.position, 'pending', '', '', u.release, u.values_hash, u.base, 1,
-        cast(u.memory as jsonb)
+    select :id, u.tenant, u.environment, u.wave, u.position, 'pending', '', '', u.release, u.values_hash, u.base,
+        u.attempt, cast(u.memory as jsonb)
     from unnest(cast(:tenants as text[]), cast(:environments as text[]), cast(:waves as integer[]),
         cast(:positions as integer[]), cast(:releases as text[]), cast(:values_hashes as text[]), cast(:bases as integer[]),
-        cast(:memories as text[])) as u(tenant, environment, wave, position, release, values_hash, base, memory)
+        cast(:attempts as integer[]), cast(:memories as text[]))
+        as u(tenant, environment, wave, position, release, values_hash, base, attempt, memory)
     """
 )
 _CONTENTS = text(
@@ -100,7 +101,8 @@ _BUSY = text(
 _LOCK_LEASE = text("select command_seq from leases where subject_kind = 'rollout' and subject_id = :id for update")
 _LOCK = text(
     """
-    select id, state, kind, app, release_version as version, environment, plan_hash, not_before, origin
+    select id, state, kind, app, release_version as version, environment, plan_hash, not_before, origin, exists (
+        select 1 from commands where subject_kind = 'rollout' and subject_id = :id and applied_at is null) as pending
     from rollouts where id = :id for update
     """
 )
@@ -227,6 +229,7 @@ def _columns(targets: Sequence[NewTarget]) -> dict[str, list[Any]]:
         "releases": [t.release for t in targets],
         "values_hashes": [t.values_hash for t in targets],
         "bases": [t.base_revision for t in targets],
+        "attempts": [t.attempt for t in targets],
         "memories": [as_json(t.memory) for t in targets],
     }
 

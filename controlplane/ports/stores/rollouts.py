@@ -77,6 +77,7 @@ class NewTarget:
     release: str
     values_hash: str
     base_revision: int
+    attempt: int
     memory: dict[str, Any]
 
 
@@ -183,6 +184,18 @@ class LockedRollout:
     not_before: datetime | None
     origin: dict[str, Any]
     command_seq: int
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A target of a finished rollout that was not verified, and what it had been given."""
+
+    tenant: str
+    content: str
+    release: str
+    values_hash: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +205,7 @@ class TargetView:
     tenant: str
     environment: str
     wave: int
+    wave_name: str
     position: int
     state: str
     code: str
@@ -321,9 +335,19 @@ class RolloutReads(Protocol):
         ...
 
     async def heads(
-        self, *, states: Collection[str], app: str | None, tenant: str | None, before: uuid.UUID | None, limit: int
+        self,
+        *,
+        states: Collection[str],
+        apps: Collection[str] | None,
+        tenant: str | None,
+        before: uuid.UUID | None,
+        limit: int,
     ) -> list[RolloutHead]:
         """Rollouts, newest first. `before` is the id after which the page starts."""
+        ...
+
+    async def app(self, rollout_id: uuid.UUID) -> str | None:
+        """The app of a rollout; None if there is no such rollout."""
         ...
 
     async def plan(self, rollout_id: uuid.UUID) -> dict[str, Any] | None:
@@ -335,7 +359,7 @@ class RolloutReads(Protocol):
         rollout_id: uuid.UUID,
         *,
         states: Collection[str],
-        wave: int | None,
+        wave: str | None,
         tenant: str | None,
         after: tuple[int, int] | None,
         limit: int,
@@ -345,6 +369,10 @@ class RolloutReads(Protocol):
 
     async def events(self, rollout_id: uuid.UUID, after: int, limit: int) -> list[EventRow]:
         """History after a number, oldest first."""
+        ...
+
+    async def left_over(self, rollout_id: uuid.UUID, tenants: Collection[str] | None) -> list[LeftOver]:
+        """Targets that ended without being verified (of these tenants, or of all), with their content."""
         ...
 
     async def event_range(self, rollout_id: uuid.UUID) -> tuple[int, int, bool]:

@@ -28,3 +28,5 @@ TENANT_ROLLBACK = BuiltInStrategy(
     ),
 )
 """What `POST /v1/tenants/{t}:rollback` uses: one tenant, one wave."""
+
+BUILT_IN = {strategy.name: strategy for strategy in (ONBOARDING, TENANT_ROLLBACK)}

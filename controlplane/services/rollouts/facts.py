@@ -34,8 +34,7 @@ async def offers(ask: Ask, snapshot: Snapshot) -> dict[str, Offer]:
     """What each selected target would be given, by tenant."""
     if ask.contents is not None:
         return {
-            tenant: Given(again.content, again.version, again.values_hash, again.values)
-            for tenant, again in ask.contents.items()
+            tenant: Given(again.content, again.version, again.values_hash, {}) for tenant, again in ask.contents.items()
         }
     match ask.request.kind:
         case "rollback":

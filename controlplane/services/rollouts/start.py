@@ -181,11 +181,19 @@ def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
             prepared.given[target.tenant].version,
             prepared.given[target.tenant].values_hash,
             target.base_revision,
+            _attempt(prepared.ask, target.tenant),
             _memory(target, behind),
         )
         for wave_index, wave in enumerate(prepared.plan.waves)
         for position, target in enumerate(wave.targets)
     ]
+
+
+def _attempt(ask: Ask, tenant: str) -> int:
+    """The first, unless a person does it again or takes back what is stuck: only such an attempt takes a dirty slot."""
+    if ask.contents is not None and tenant in ask.contents:
+        return ask.contents[tenant].attempt
+    return 2 if ask.request.kind == "rollback" else 1
 
 
 def _memory(target: PlannedTarget, behind: list[str]) -> dict[str, Any]:

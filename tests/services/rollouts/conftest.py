@@ -1,4 +1,4 @@
-"""A small fleet and the tools of the rollout services, over one database."""
+"""The tools of the rollout services over the test's database."""
 
 from __future__ import annotations
 
@@ -10,18 +10,6 @@ from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.services.rollouts.tools import RolloutTools
 from tests.plugins.database import Database
-from tests.support.registry import Fleet
-
-
-@pytest.fixture
-def fleet(database: Database) -> Fleet:
-    """Four tenants that run odoo/17.0.3, with 17.0.4 registered."""
-    fleet = Fleet(database.owner)
-    fleet.basics()
-    fleet.release("17.0.3")
-    fleet.release("17.0.4")
-    fleet.runs(fleet.tenants(["acme-fr", "acme-de", "zed-fr", "zed-de"]), "17.0.3")
-    return fleet
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""Commands to rollouts. Answered only after the commit; from then on nothing is issued under an older word."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, Request, Response
+from pydantic import Field
+
+from controlplane.api.dependencies import Call, may
+from controlplane.api.idempotency import Answer, IdempotencyKey, once
+from controlplane.api.operations import accepted
+from controlplane.api.routers.rollouts import start_asked
+from controlplane.api.routing import feature_router
+from controlplane.domain.names import Name
+from controlplane.domain.requests import Ask, Sentence
+from controlplane.domain.rollout_views import Commanded, StartedView
+from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState
+from controlplane.domain.wire import Wire
+from controlplane.ports.uow import UnitOfWork
+from controlplane.services.rollouts.commands import Word, begin_draft, give, retry_body
+from controlplane.services.rollouts.prepare import prepare
+from controlplane.services.rollouts.retry import ask_again, ask_of_draft, head_of
+
+router = feature_router("rollouts")
+
+
+class Why(Wire):
+    """Why, for those who read it later."""
+
+    reason: Sentence = ""
+
+
+class AbortBody(Why):
+    """What becomes of targets in flight: `finish` lets them end, `rollBack` takes them and what was verified back."""
+
+    in_flight: Literal["finish", "rollBack"] = "finish"
+
+
+class RetryBody(Why):
+    """Which targets; absent: all that failed, were skipped, cancelled or deferred."""
+
+    tenants: Annotated[list[Name], Field(min_length=1, max_length=10_000)] | None = None
+
+
+_NO_REASON, _FINISH, _ALL = Why(), AbortBody(), RetryBody()
+
+
+@router.post("/v1/rollouts/{rollout_id}:pause", operation_id="pauseRollout", status_code=202, response_model=Commanded)
+async def pause(
+    request: Request,
+    rollout_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("rollouts.control")],
+    body: Annotated[Why, Body()] = _NO_REASON,
+) -> Response:
+    """Dispatch nothing from now on; what is in flight finishes."""
+    return await _give(request, call, key, rollout_id, "pause", {"reason": body.reason})
+
+
+@router.post(
+    "/v1/rollouts/{rollout_id}:resume", operation_id="resumeRollout", status_code=202, response_model=Commanded
+)
+async def resume(
+    request: Request,
+    rollout_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("rollouts.control")],
+    body: Annotated[Why, Body()] = _NO_REASON,
+) -> Response:
+    """Go on after a pause."""
+    return await _give(request, call, key, rollout_id, "resume", {"reason": body.reason})
+
+
+@router.post("/v1/rollouts/{rollout_id}:abort", operation_id="abortRollout", status_code=202, response_model=Commanded)
+async def abort(
+    request: Request,
+    rollout_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("rollouts.control")],
+    body: Annotated[AbortBody, Body()] = _FINISH,
+) -> Response:
+    """End it: nothing more starts; what is in flight finishes or goes back."""
+    words = {"inFlight": body.in_flight, "reason": body.reason}
+    return await _give(request, call, key, rollout_id, "abort", words)
+
+
+@router.post(
+    "/v1/rollouts/{rollout_id}:retry",
+    operation_id="retryRollout",
+    status_code=202,
+    response_model=Commanded | StartedView,
+)
+async def retry(
+    request: Request,
+    rollout_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("rollouts.control")],
+    body: Annotated[RetryBody, Body()] = _ALL,
+) -> Response:
+    """Give targets that did not get through the same content again: in this rollout, or in a new one if this one is over."""
+    async with call.platform() as uow:
+        head = await head_of(uow, rollout_id)
+    if RolloutState(head.state) not in ROLLOUT_OVER:
+        return await _give(request, call, key, rollout_id, "retry", retry_body(body.tenants))
+
+    async def again() -> Ask:
+        async with call.platform() as uow:
+            return await ask_again(uow, head, body.tenants)
+
+    origin: dict[str, object] = {"kind": "retry", "retryOf": str(rollout_id), "reason": body.reason}
+    return await start_asked(request, call, key, again, "start", None, origin)
+
+
+@router.post("/v1/rollouts/{rollout_id}:start", operation_id="startDraft", status_code=202, response_model=Commanded)
+async def start_draft(
+    request: Request,
+    rollout_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("rollouts.start")],
+    body: Annotated[Why, Body()] = _NO_REASON,
+) -> Response:
+    """Start a draft (a rollout made with `mode: plan`), if what was planned is still what would be done."""
+    async with call.platform() as uow:
+        head = await head_of(uow, rollout_id)
+        ask = await ask_of_draft(uow, rollout_id) if head.state == RolloutState.DRAFT else None
+    made = await prepare(call.container.rollout_tools, ask) if ask else None
+
+    async def effect(uow: UnitOfWork) -> Answer:
+        done = await begin_draft(uow, rollout_id, made.plan.plan_hash if made else head.plan_hash, call.actor)
+        return _answer(request, done)
+
+    return await once(call, key, effect, transaction=call.platform())
+
+
+async def _give(
+    request: Request, call: Call, key: str, rollout_id: uuid.UUID, word: Word, body: dict[str, Any]
+) -> Response:
+    async def effect(uow: UnitOfWork) -> Answer:
+        return _answer(request, await give(uow, rollout_id, word, body, call.actor))
+
+    return await once(call, key, effect, transaction=call.platform())
+
+
+def _answer(request: Request, done: Commanded) -> Answer:
+    return accepted(request, done.id, done, path=f"/v1/rollouts/{done.id}")
