@@ -84,8 +84,8 @@ _EVENTS = text(
 _RANGE = text(
     """
     select coalesce(min(h.seq), 0) as first, coalesce(max(h.seq), 0) as last,
-           (select state in ('succeeded','failed','aborted') from rollouts where id = cast(:id as uuid)) as over
-    from history h where h.subject_kind = 'rollout' and h.subject_id = :id
+           (select state in ('succeeded','failed','aborted') from rollouts where id = :id) as over
+    from history h where h.subject_kind = 'rollout' and h.subject_id = cast(cast(:id as uuid) as text)
     """
 )
 _PREVIEW = text("select body from previews where id = :id and expires_at > now()")
@@ -161,7 +161,7 @@ class RolloutReadQueries:
 
     async def event_range(self, rollout_id: uuid.UUID) -> tuple[int, int, bool]:
         """Smallest and largest number kept, and whether the rollout is over."""
-        row = (await self.session.execute(_RANGE, {"id": str(rollout_id)})).one()
+        row = (await self.session.execute(_RANGE, {"id": rollout_id})).one()
         return row.first, row.last, bool(row.over)
 
     async def preview(self, id_: uuid.UUID) -> bytes | None:
