@@ -235,6 +235,8 @@ def _storable(value: Any, where: str, depth: int) -> None:
                 raise _invalid(where, "It holds a NUL character or half of a surrogate pair.")
         case float() if not math.isfinite(value):
             raise _invalid(where, "It is not a finite number.")
+        case int() if not -(2**63) <= value < 2**64:
+            raise _invalid(where, "The number has more than 64 bits; send it as text.")
         case dict():
             for key, item in value.items():
                 _storable(key, where, depth)

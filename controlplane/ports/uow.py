@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from controlplane.ports.stores.configuration import ConfigStore
+from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.freezes import FreezeStore
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.looks import LookStore
+from controlplane.ports.stores.outbox import DeliveryStore, OutboxStore
 from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
 
@@ -44,6 +46,16 @@ class UnitOfWork(Protocol):
         ...
 
     @property
+    def deliveries(self) -> DeliveryStore:
+        """Events on their way to webhook subscribers."""
+        ...
+
+    @property
+    def events(self) -> EventStore:
+        """Events in, and what became of them."""
+        ...
+
+    @property
     def intents(self) -> IntentStore:
         """The first answers to idempotency keys."""
         ...
@@ -54,6 +66,11 @@ class UnitOfWork(Protocol):
         ...
 
     @property
+    def outbox(self) -> OutboxStore:
+        """What the relay publishes."""
+        ...
+
+    @property
     def rollouts(self) -> RolloutsStore:
         """Rollouts: facts for plans, rows, commands, reads."""
         ...
@@ -61,6 +78,10 @@ class UnitOfWork(Protocol):
     @property
     def now(self) -> datetime:
         """The database's clock when the transaction began (UTC)."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """A part that fails on its own: an exception leaving it undoes what was written inside, and goes on."""
         ...
 
     def new_id(self) -> uuid.UUID:

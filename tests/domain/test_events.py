@@ -98,6 +98,7 @@ def test_the_pointer_into_a_batch_names_the_event() -> None:
         ({"subject": "a\nb"}, "/subject"),
         ({"data": {"deep": {"nul": "a\x00b"}}}, "/data/deep/nul"),
         ({"data": ["\ud800"]}, "/data/0"),
+        ({"data": {"n": 2**64}}, "/data/n"),
         ({"data_base64": "aGk="}, "/data_base64"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
@@ -14,11 +15,13 @@ from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .configuration import PostgresConfiguration
+from .events import PostgresEvents
 from .freezes import PostgresFreezes
 from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
 from .looks import PostgresLooks
+from .outbox import PostgresDeliveries, PostgresOutbox
 from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
 
@@ -69,6 +72,16 @@ class PostgresUnitOfWork:
         return PostgresReleases(self.session)
 
     @property
+    def deliveries(self) -> PostgresDeliveries:
+        """Events on their way to webhook subscribers."""
+        return PostgresDeliveries(self.session, self._now)
+
+    @property
+    def events(self) -> PostgresEvents:
+        """Events in, and what became of them."""
+        return PostgresEvents(self.session)
+
+    @property
     def intents(self) -> PostgresIntents:
         """The first answers to idempotency keys."""
         return PostgresIntents(self.session)
@@ -79,6 +92,11 @@ class PostgresUnitOfWork:
         return PostgresKeys(self.session)
 
     @property
+    def outbox(self) -> PostgresOutbox:
+        """What the relay publishes."""
+        return PostgresOutbox(self.session)
+
+    @property
     def rollouts(self) -> PostgresRollouts:
         """Rollouts: facts for plans, rows, commands, reads."""
         return PostgresRollouts(self.session)
@@ -87,6 +105,10 @@ class PostgresUnitOfWork:
     def now(self) -> datetime:
         """The database's clock when the transaction began."""
         return self._now
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """A part that fails on its own."""
+        return self.session.begin_nested()
 
     def new_id(self) -> uuid.UUID:
         """A fresh UUIDv7."""

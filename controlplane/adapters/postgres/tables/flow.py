@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint, text
 from sqlmodel import Column, Field, SQLModel
 
 from .columns import big, instant, json_field
@@ -87,7 +87,10 @@ class OperationItem(SQLModel, table=True):
 
 
 class InboundEvent(SQLModel, table=True):
-    """A CloudEvent as received, stored before the 202, and its fate: what it matched, started, or why not."""
+    """A CloudEvent as received, stored before the 202, and its fate: what it matched, started, or why not.
+
+    `apps`: the only apps its sender may start (NULL: any).
+    """
 
     __tablename__ = "inbound_events"
     __table_args__ = (
@@ -95,6 +98,8 @@ class InboundEvent(SQLModel, table=True):
         CheckConstraint("state in ('done','dead') or due_at is not null", name="inbound_event_due"),
         Index("ix_inbound_events_due", "due_at", postgresql_where=text("state in ('received','waiting')")),
         Index("ix_inbound_events_id", "id"),
+        Index("ix_inbound_events_content", "source", "digest"),
+        Index("ix_inbound_events_dead", "ended_at", postgresql_where=text("state = 'dead'")),
     )
     source: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
@@ -110,6 +115,9 @@ class InboundEvent(SQLModel, table=True):
     fate: list[dict[str, Any]] = json_field("[]")
     attempts: int = 0
     due_at: datetime | None = instant()
+    apps: list[str] | None = json_field(None)
+    trace: dict[str, str] = json_field()
+    ended_at: datetime | None = instant()
 
 
 class Outbox(SQLModel, table=True):
@@ -149,6 +157,8 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("state in ('pending','delivered','dead')", name="delivery_state"),
         Index("ix_deliveries_due", "due_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_dead", "ended_at", postgresql_where=text("state = 'dead'")),
+        UniqueConstraint("webhook", "subject_kind", "subject_id", "seq", name="delivery_once"),
     )
     id: uuid.UUID = Field(primary_key=True)
     webhook: str
