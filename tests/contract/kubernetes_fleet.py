@@ -43,14 +43,18 @@ class KubernetesFleet:
         answer = await asyncio.to_thread(self.admin.delete, f"{_PATHS[kind].format(namespace)}/{name}")
         assert answer.is_success, answer.text
 
+    async def admin_delete_deployment(self, namespace: str, name: str) -> None:
+        """Delete a Deployment past the adapter."""
+        await self.remove(namespace, "Deployment", name)
+
 
 @asynccontextmanager
-async def kubernetes_fleet(kubeconfig: Path) -> AsyncIterator[KubernetesFleet]:
-    """Connected and started; installed, because every test needs that."""
+async def kubernetes_fleet(kubeconfig: Path, admin: Path | None = None) -> AsyncIterator[KubernetesFleet]:
+    """Connected and started; installed, because every test needs that. `admin`: where the administrator connects, if elsewhere."""
     cluster = await KubernetesCluster.connect("local", kubeconfig)
     await cluster.start()
     await cluster.install()
     try:
-        yield KubernetesFleet(cluster, Kube.from_kubeconfig(kubeconfig))
+        yield KubernetesFleet(cluster, Kube.from_kubeconfig(admin or kubeconfig))
     finally:
         await cluster.close()
