@@ -1,1 +1,1 @@
-"""The command line: a client of the API."""
+"""The command line: a client of the API, and the commands that start processes."""

@@ -1,0 +1,46 @@
+"""`deploy`: preview, confirm, watch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import Environment, NoWait, Reason, Selector, Timeout, Yes, seconds_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(deploy)
+
+
+def deploy(
+    release: Annotated[str, typer.Argument(metavar="APP/VERSION")],
+    selector: Selector = "",
+    strategy: Annotated[str, typer.Option("--strategy", "-s", help="A strategy's name, or careful@7.")] = "careful",
+    environment: Environment = "production",
+    reason: Reason = "",
+    change_ref: Annotated[str, typer.Option("--change-ref", help="Number of the change in your ITSM.")] = "",
+    yes: Yes = False,
+    no_wait: NoWait = False,
+    timeout: Timeout = "",
+) -> None:
+    """Show what would happen, ask, start exactly that, and follow it to its end."""
+    from .client import connect
+    from .output import say, stdout
+    from .rollout import body_of
+    from .screens import plan_screen
+    from .watching import watch_rollout
+
+    client = connect()
+    seconds = seconds_of(timeout) if timeout else None
+    body = body_of(release, selector, environment, strategy, reason=reason, changeRef=change_ref)
+    plan = client.post("/v1/rollouts:preview", body)
+    stdout().print(plan_screen(plan, client.fleet))
+    if not yes:
+        typer.confirm(f"Start it on {plan['targets']} tenants?", abort=True, err=True)
+    made = client.post("/v1/rollouts", {**body, "ifPlanHash": plan["planHash"]})
+    if no_wait:
+        say(f"Rollout {made['id']} is {made['state']}.")
+        return
+    raise typer.Exit(watch_rollout(client, str(made["id"]), timeout=seconds))

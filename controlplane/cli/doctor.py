@@ -1,0 +1,110 @@
+"""`doctor`: whether what this command line talks to is well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from .options import TABLE, Format, Output
+
+if TYPE_CHECKING:
+    from .client import Client
+
+MAX_SKEW = 5.0
+"""Seconds that our clock may differ from the API's before tokens and `until` times become a puzzle."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what, whether it is well, and what was seen."""
+
+    check: str
+    well: bool
+    seen: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(output: Output = TABLE) -> None:
+    """Check address, key, versions, the API's parts, the clock and the clusters. Ends with 1 if something is wrong."""
+    from .client import connect
+    from .output import Column, show_list
+
+    findings = list(check(connect()))
+    rows = [{"check": f.check, "well": f.well, "seen": f.seen} for f in findings]
+    columns = [
+        Column("", lambda r: "ok" if r["well"] else "BAD"),
+        Column("CHECK", lambda r: r["check"]),
+        Column("SEEN", lambda r: r["seen"]),
+    ]
+    show_list(rows, columns, output, name=lambda r: "" if r["well"] else str(r["check"]))
+    if output is Format.TABLE and all(f.well for f in findings):
+        typer.echo("All is well.", err=True)
+    raise typer.Exit(0 if all(f.well for f in findings) else 1)
+
+
+def check(client: Client) -> Iterator[Finding]:
+    """Look at everything that can be seen from here; one bad part does not hide the others."""
+    from controlplane import __version__
+
+    from .failures import CommandError, UnreachableError
+
+    started = time.time()
+    try:
+        answer = client.request("GET", "/livez")
+    except UnreachableError as error:
+        yield Finding("address", False, error.message)  # noqa: FBT003 -- reads as a sentence
+        return
+    except CommandError as error:
+        yield Finding("address", False, f"{client.profile.url} is not a Seawall API: {error.message}")  # noqa: FBT003
+        return
+    yield Finding("address", True, f"{client.profile.url}, {1000 * (time.time() - started):.0f} ms")  # noqa: FBT003
+    yield from _key(client)
+    server = client.server_version or "unknown"
+    yield Finding("version", server == __version__, f"command line {__version__}, API {server}")
+    yield _clock(answer.headers.get("date"))
+    yield from _parts(client)
+    if client.fleet:
+        yield Finding("fleet", True, client.fleet)  # noqa: FBT003
+
+
+def _key(client: Client) -> Iterator[Finding]:
+    from .failures import ProblemError
+
+    try:
+        who = client.get("/v1/whoami")
+        yield Finding("key", True, f"{who['name'] or who['id']}: {', '.join(who['roles'])}")  # noqa: FBT003
+    except ProblemError as error:
+        yield Finding("key", False, error.message)  # noqa: FBT003
+
+
+def _clock(date: str | None) -> Finding:
+    if not date:
+        return Finding("clock", False, "the API sends no Date, so clocks can't be compared")  # noqa: FBT003
+    skew = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
+    return Finding("clock", skew <= MAX_SKEW, f"{skew:.0f} s apart (at most {MAX_SKEW:.0f})")
+
+
+def _parts(client: Client) -> Iterator[Finding]:
+    """Each part that /readyz knows, the clusters among them; it answers 503 with the same body when one is away."""
+    from .failures import ProblemError
+
+    try:
+        ready = client.get("/readyz")
+    except ProblemError as error:
+        ready = dict(error.problem)
+    parts = ready.get("parts") or {}
+    if not parts:
+        yield Finding("parts", False, str(ready.get("detail") or "the API does not say which parts it stands on"))  # noqa: FBT003
+    for name, state in parts.items():
+        well = state in ("ok", True) or (isinstance(state, dict) and state.get("ok") is True)
+        yield Finding(f"part {name}", well, state.get("detail", "") if isinstance(state, dict) else str(state))

@@ -1,0 +1,151 @@
+"""What people see of a rollout: a line that names it and its fleet, waves as a table, and sentences that explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .output import cell, short_id, when
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+    from .client import Json
+
+OVER = frozenset({"succeeded", "failed", "aborted"})
+_IN_FLIGHT = ("preflight", "backup", "migrate", "apply", "verify", "soak", "failed", "rollingBack")
+_UNTOUCHED = ("pending", "skipped", "cancelled", "deferred")
+_STYLES = {"succeeded": "green", "failed": "red", "aborted": "red", "paused": "yellow", "rollingBack": "yellow"}
+_WAVE_WORDS = {"done": "passed", "failed": "HALTED", "pending": "", "gating": "waits for a gate"}
+_WAVE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "soaking": "cyan", "judging": "cyan"}
+
+
+def headline(view: Mapping[str, Any], fleet: str) -> Text:
+    """`odoo/17.0.5  deploy ...c2d4  24 tenants  strategy careful@1  running        fleet: SIMULATED`."""
+    from rich.text import Text
+
+    what = view.get("release") or view.get("app") or ""
+    line = Text.assemble((str(what), "bold"), f"  rollout {short_id(view['id'])}  {view['targets']} tenants  ")
+    line.append(f"strategy {view['strategy']}  ")
+    line.append(str(view["state"]), style=_STYLES.get(str(view["state"]), "cyan"))
+    if fleet:
+        line.append("      fleet: ").append(fleet, style="bold magenta")
+    return line
+
+
+def rollout_screen(view: Mapping[str, Any], fleet: str) -> Group:
+    """Everything about a rollout that fits on a screen."""
+    from rich.console import Group
+
+    parts: list[Any] = [headline(view, fleet), wave_table(view)]
+    parts += [_waiting_line(one) for one in view.get("waitingFor") or ()]
+    explanation = view.get("explanation") or {}
+    parts += [_labelled(label, explanation[label]) for label in ("why", "next", "who") if explanation.get(label)]
+    return Group(*parts)
+
+
+def wave_table(view: Mapping[str, Any]) -> Any:
+    """One line per wave: how many tenants stand where, and what became of the wave."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("  wave", no_wrap=True)
+    for heading in ("tenants", "in flight", "verified", "rolled back", "untouched"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for wave in view["waves"]:
+        counts = wave["counts"]
+        numbers = [
+            _sum(counts, _IN_FLIGHT),
+            _sum(counts, ("verified",)),
+            _sum(counts, ("rolledBack",)),
+            _sum(counts, _UNTOUCHED),
+        ]
+        table.add_row(
+            f"  {wave['name']}",
+            str(wave["targets"]),
+            *(str(n) if n else "." for n in numbers),
+            wave_outcome(wave, str(view["state"])),
+        )
+    return table
+
+
+def wave_outcome(wave: Mapping[str, Any], rollout_state: str) -> Text:
+    """What became of a wave, in words."""
+    from rich.text import Text
+
+    state = str(wave["state"])
+    word = _WAVE_WORDS.get(state, state)
+    if state == "pending" and rollout_state in OVER:
+        word = "never started"
+    stuck = _sum(wave["counts"], ("stuck",))
+    more = f"  {stuck} STUCK" if stuck else ""
+    reason = f"  {wave['reason']}" if wave.get("reason") and state == "failed" else ""
+    return Text(f"{word}{more}{reason}", style=_WAVE_STYLES.get(state, "dim"))
+
+
+def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
+    """A preview, for a person who decides."""
+    from rich.console import Group
+    from rich.text import Text
+
+    head = Text.assemble(
+        (str(plan.get("release") or plan["kind"]), "bold"), f"  {plan['targets']} tenants  strategy {plan['strategy']}"
+    )
+    if fleet:
+        head.append("      fleet: ").append(fleet, style="bold magenta")
+    peak, back = plan["peak"], plan["wayBack"]
+    lines = [
+        ("from", cell(plan["from"]) or "nothing installed"),
+        (
+            "at once",
+            f"{peak['inFlight']} in flight, {peak['unverified']} unverified, {peak['ordersPerHour']} orders/h at most",
+        ),
+        ("way back", ", ".join(f"{number} {kind}" for kind, number in back.items() if number)),
+        (
+            "left out",
+            _some(
+                plan["excluded"], plan.get("excludedCount"), lambda e: f"{e['tenant']} ({e.get('detail') or e['code']})"
+            ),
+        ),
+        ("will wait", _some(plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['tenant']} for {w['gate']}")),
+    ]
+    notes = [("note", n["detail"]) for n in plan.get("notes") or ()]
+    return Group(head, _plan_waves(plan), *(_labelled(label, text) for label, text in [*lines, *notes] if text))
+
+
+def _plan_waves(plan: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("  wave", no_wrap=True)
+    table.add_column("tenants", justify="right")
+    table.add_column("expected by")
+    for wave in plan["waves"]:
+        table.add_row(f"  {wave['name']}", str(wave["targets"]), when(wave["expectedBy"]))
+    return table
+
+
+def _some(items: list[Any], total: int | None, text: Any, most: int = 5) -> str:
+    if not items:
+        return ""
+    more = (total or len(items)) - most
+    return "; ".join(text(one) for one in items[:most]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _waiting_line(one: Json) -> Text:
+    until = f" until {when(one['until'])}" if one.get("until") else ""
+    who = f"; {one['who']} can act" if one.get("who") else ""
+    count = f" ({one['targets']} tenants)" if one.get("targets") else ""
+    return _labelled("waits for", f"{one['gate']}: {one['reason']}{until}{count}{who}", "yellow")
+
+
+def _labelled(label: str, text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text.assemble((f"  {label:<10} ", "dim"), (text, style))
+
+
+def _sum(counts: Mapping[str, int], states: tuple[str, ...]) -> int:
+    return sum(counts.get(state, 0) for state in states)

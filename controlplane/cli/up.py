@@ -1,0 +1,9 @@
+"""`up` and `demo`: everything on this machine."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
