@@ -14,6 +14,9 @@ from controlplane.domain.errors import FieldError
 from controlplane.domain.quantities import parse_quantity
 from controlplane.domain.wire import field_errors
 
+MAX_LEVELS = 100
+"""How deep a JSON value may be nested."""
+
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.:]*[a-z0-9])?$", max_length=253)]
 
 
@@ -112,7 +115,7 @@ class _Cron(_Open):
 
 
 class _Scaler(_Open):
-    scaleTargetRef: dict[str, Any] = {}  # noqa: N815
+    scaleTargetRef: dict[str, str] = {}  # noqa: N815
     maxReplicas: int = 1  # noqa: N815
     maxReplicaCount: int = 100  # noqa: N815
 
@@ -143,8 +146,12 @@ class _WithSpec(_Object):
     spec: dict[str, Any] = {}
 
 
+class _HostRule(_Open):
+    host: str | None = None
+
+
 class _Rules(_Open):
-    rules: list[dict[str, Any]] = []
+    rules: list[_HostRule] = []
 
 
 class _WithRules(_Object):
@@ -162,8 +169,8 @@ class _Role(_Object):
 
 
 class _Binding(_Object):
-    roleRef: dict[str, Any]  # noqa: N815
-    subjects: list[dict[str, Any]] = []
+    roleRef: dict[str, str]  # noqa: N815
+    subjects: list[dict[str, str]] = []
 
 
 _SHAPES: dict[str, type[_Object]] = {
@@ -194,8 +201,13 @@ def shape_errors(document: dict[str, Any]) -> tuple[FieldError, ...]:
     return ()
 
 
-def without_nulls(value: Any) -> Any:
-    """The same JSON without members that are null, which Kubernetes takes as absent."""
+def without_nulls(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """The same JSON without members that are null, which Kubernetes takes as absent.
+
+    Raises ValueError where it is nested deeper than any real object, before that breaks something else.
+    """
+    if levels == 0:
+        raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
     if isinstance(value, dict):
-        return {key: without_nulls(child) for key, child in value.items() if child is not None}
-    return [without_nulls(child) for child in value] if isinstance(value, list) else value
+        return {key: without_nulls(child, levels - 1) for key, child in value.items() if child is not None}
+    return [without_nulls(child, levels - 1) for child in value] if isinstance(value, list) else value

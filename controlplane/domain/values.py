@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from controlplane.domain.errors import InvalidError
 from controlplane.domain.wire import pointer
 
 Values = dict[str, Any]
 """A tree of JSON values as charts take it; open by nature, hence `Any`."""
+
+
+MAX_LEVELS = 100
+"""How deep values may be nested."""
 
 
 class Layer(StrEnum):
@@ -51,10 +56,14 @@ class MergedValues:
 
 
 def merge_layers(layers: Mapping[Layer, Values]) -> MergedValues:
-    """Lay the given layers over each other in the order of `Layer`, whatever the order of the mapping."""
+    """Lay the given layers over each other in the order of `Layer`, whatever the order of the mapping.
+
+    Raises InvalidError (`values-too-deep`) for values nested deeper than any chart uses.
+    """
     merged = MergedValues()
     for layer in Layer:
         if layer in layers:
+            _check_depth(layers[layer], layer)
             _lay(merged, merged.values, layers[layer], "", layer)
     return merged
 
@@ -86,6 +95,16 @@ def helm_overrides(chart: Values, effective: Values) -> Values:
             result[key] = deepcopy(value)
     result.update({key: None for key in chart if key not in effective})
     return result
+
+
+def _check_depth(values: Values, layer: Layer) -> None:
+    level: list[Any] = [values]
+    for _ in range(MAX_LEVELS):
+        level = [c for v in level for c in (v.values() if isinstance(v, dict) else v) if isinstance(c, dict | list)]
+        if not level:
+            return
+    detail = f"The values of the {layer} layer are nested more than {MAX_LEVELS} levels deep. Flatten them."
+    raise InvalidError(detail, code="values-too-deep")
 
 
 def _lay(merged: MergedValues, target: Values, source: Values, at: str, layer: Layer) -> None:

@@ -107,13 +107,16 @@ def build(documents: Iterable[dict[str, Any]], inputs: RenderInputs) -> Rendered
 
 def _flattened(document: dict[str, Any]) -> list[dict[str, Any]]:
     items = document.get("items")
-    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
-        return [one for item in items if isinstance(item, dict) for one in _flattened(item)]
+    if document.get("kind") == "List" and isinstance(items, list):
+        return [item for item in items if isinstance(item, dict)]
     return [document]
 
 
 def _normalised(item: dict[str, Any], source: str, namespace: str) -> Manifest:
-    manifest: Manifest = without_nulls(item)
+    try:
+        manifest: Manifest = without_nulls(item)
+    except ValueError as error:
+        raise InvalidError(f"An object in {source} can't be used: {error}.", code="manifest-invalid") from error
     errors = shape_errors(manifest)
     if errors:
         metadata = manifest.get("metadata")

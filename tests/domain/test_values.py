@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.domain.errors import InvalidError
 from controlplane.domain.values import Layer, helm_overrides, merge_layers, merge_patch
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab/~", max_size=2)
@@ -104,3 +105,12 @@ def test_merge_patch_does_what_the_rfc_shows(target: Any, patch: Any, result: An
     before = deepcopy(target)
     assert merge_patch(target, patch) == result
     assert target == before
+
+
+def test_values_nested_without_end_are_refused_and_not_a_crash() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": [deep]}
+    with pytest.raises(InvalidError) as caught:
+        merge_layers({Layer.TENANT: deep})
+    assert caught.value.code == "values-too-deep"

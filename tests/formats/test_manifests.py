@@ -69,6 +69,7 @@ async def test_values_are_refused_because_they_would_do_nothing() -> None:
     [
         (b"a: [", "manifest-invalid"),
         (b"- a\n- b\n", "manifest-invalid"),
+        (b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx: " + b"[" * 900 + b"]" * 900, "manifest-invalid"),
         (b"kind: x\n", "manifest-invalid"),
         (b"apiVersion: v1\nkind: 3\nmetadata: {name: a}\n", "manifest-invalid"),
         (b"apiVersion: v1\nkind: ConfigMap\nmetadata: text\n", "manifest-invalid"),

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     *(ROOT / "controlplane" / "formats").glob("*.py"),
-    *(ROOT / "controlplane" / "domain" / name for name in ("releases.py", "walls.py")),
+    *(ROOT / "controlplane" / "domain" / name for name in ("releases.py", "values.py", "walls.py")),
 ]
 
 
