@@ -111,6 +111,12 @@ async def test_a_retry_after_the_end_is_a_new_rollout_with_identical_content_for
     assert (origin["kind"], origin["retryOf"]) == ("retry", rollout)
 
 
+async def test_a_retry_while_the_rollout_ends_is_put_off_until_it_is_over(api: Api, fleet: Fleet) -> None:
+    client, rollout = await running(api, fleet)
+    await client.post(f"/v1/rollouts/{rollout}:abort")
+    problem(await client.post(f"/v1/rollouts/{rollout}:retry"), 409, "rollout-ending")
+
+
 async def test_a_retry_with_nothing_left_over_is_refused(api: Api, fleet: Fleet) -> None:
     client, rollout = await running(api, fleet)
     finish(fleet, "succeeded")

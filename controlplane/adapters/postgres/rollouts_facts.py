@@ -72,7 +72,7 @@ _CONTENTS = text(
 _PHASE_TIMES = text(
     """
     with recent as (
-        select t.rollout_id, t.tenant, t.started_at, cast(t.memory ->> 'soak_since' as timestamptz) as soak_since
+        select t.rollout_id, t.tenant, t.started_at, cast(t.memory -> 'driver' ->> 'soak_since' as timestamptz) as soak_since
         from targets t
         join (
             select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20

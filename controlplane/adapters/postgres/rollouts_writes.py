@@ -101,9 +101,12 @@ _BUSY = text(
 _LOCK_LEASE = text("select command_seq from leases where subject_kind = 'rollout' and subject_id = :id for update")
 _LOCK = text(
     """
-    select id, state, kind, app, release_version as version, environment, plan_hash, not_before, origin, exists (
-        select 1 from commands where subject_kind = 'rollout' and subject_id = :id and applied_at is null) as pending
-    from rollouts where id = :id for update
+    select r.id, r.state, r.kind, r.app, r.release_version as version, r.environment, r.plan_hash, r.not_before, r.origin,
+           coalesce(bool_or(c.seq is not null and c.applied_at is null), false) as pending,
+           coalesce(r.memory ->> 'abort', '') <> '' or coalesce(bool_or(c.command in ('abort', 'supersede')), false) as ending
+    from (select * from rollouts where id = :id for update) r
+    left join commands c on c.subject_kind = 'rollout' and c.subject_id = r.id
+    group by r.id, r.state, r.kind, r.app, r.release_version, r.environment, r.plan_hash, r.not_before, r.origin, r.memory
     """
 )
 _COMMAND = text(

@@ -172,7 +172,10 @@ class RolloutHead:
 
 @dataclass(frozen=True, slots=True)
 class LockedRollout:
-    """What a command needs to know of the rollout it is for; its rows are locked."""
+    """What a command needs to know of the rollout it is for; its rows are locked.
+
+    `pending`: the driver has not taken up every command yet; `ending`: it was told to end (aborted, superseded).
+    """
 
     id: uuid.UUID
     state: str
@@ -185,6 +188,7 @@ class LockedRollout:
     origin: dict[str, Any]
     command_seq: int
     pending: bool
+    ending: bool
 
 
 @dataclass(frozen=True, slots=True)

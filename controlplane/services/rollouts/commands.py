@@ -23,7 +23,8 @@ async def give(uow: UnitOfWork, rollout_id: uuid.UUID, word: Word, body: Mapping
     """Append a command to an unfinished rollout.
 
     Saying again what holds already changes nothing and is answered alike. Raises NotFoundError, ConflictError `rollout-over`
-    (nothing is left to command), `not-started` (a draft, or one that starts later: abort it, or start it).
+    (nothing is left to command), `not-started` (a draft, or one that starts later: abort it, or start it), `rollout-ending`
+    (a retry after an abort).
     """
     rollout = await locked(uow, rollout_id)
     if RolloutState(rollout.state) in ROLLOUT_OVER:
@@ -33,6 +34,11 @@ async def give(uow: UnitOfWork, rollout_id: uuid.UUID, word: Word, body: Mapping
     if word == "abort" and rollout.state == RolloutState.DRAFT:
         return await _abandon(uow, rollout, str(body.get("reason") or f"abandoned by {actor}"), actor)
     _refuse_unstarted(uow, rollout, word)
+    if word == "retry" and rollout.ending:
+        raise ConflictError(
+            "The rollout is ending, so nothing starts in it any more. Retry when it is over: that makes a new one.",
+            code="rollout-ending",
+        )
     if (word, rollout.state) == ("pause", RolloutState.PAUSED) and not rollout.pending:
         return Commanded(id=rollout.id, command=word, command_seq=rollout.command_seq, state=rollout.state)
     seq = await uow.rollouts.command(rollout_id, word, body, actor)

@@ -1,9 +1,9 @@
 """What each target would be given: its effective values and the content they render to, cached by content.
 
 Rendered content names the target's namespace, so no two tenants have the same bytes. Where several tenants share their
-effective values, the release is rendered for two made-up namespaces of different lengths; if the second is the first with
-the name replaced, the same replacement makes every tenant's content. A chart that does more with its namespace (hashes or
-cuts it) fails that comparison and is rendered for each tenant.
+effective values and the chart only writes its namespace down, the release is rendered for two made-up namespaces that differ
+in length and at both ends; if the second is the first with the name replaced, the same replacement makes every tenant's
+content. A chart that does more with its namespace (asks for it, hashes it, cuts it) is rendered for each tenant.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from controlplane.domain.releases import ReleaseSpec, image_values
 from controlplane.domain.targets import TargetProblem
 from controlplane.domain.values import Layer, Values, merge_layers
 from controlplane.formats import Format, RenderInputs, format_for
+from controlplane.formats.namespaces import only_writes_namespace
 
-_PLACEHOLDERS = ("sw-ns-4f81c06e", "sw-namespace-of-nobody-9d27b3a5e0c14466-stands-in")
+_PLACEHOLDERS = ("q4f81c06e", "zz-namespace-of-nobody-9d27b3a5e0c14466-that-stands-in-for-othx")
+"""The second has 63 characters, the most a namespace may have, so that whatever cuts a name with it in cuts this one."""
 _SHARED_FROM = 4
 """From so many tenants with equal values on, two made-up renderings are fewer than one for each."""
 
@@ -106,7 +108,8 @@ async def contents_for(
             ready.append(shared)
         else:
             result |= dict.fromkeys((m.tenant for m in shared.members), problem)
-    result |= await _render(chosen, artifact, spec, ready)
+    shareable = only_writes_namespace(spec.source.format, artifact)
+    result |= await _render(chosen, artifact, spec, ready, _SHARED_FROM if shareable else len(wanted) + 1)
     return result
 
 
@@ -136,12 +139,12 @@ async def _values_problem(chosen: Format, artifact: bytes, effective: Values) ->
 
 
 async def _render(
-    chosen: Format, artifact: bytes, spec: ReleaseSpec, groups: Sequence[_Shared]
+    chosen: Format, artifact: bytes, spec: ReleaseSpec, groups: Sequence[_Shared], shared_from: int
 ) -> dict[str, Given | TargetProblem]:
     """Render shared groups with stand-ins, then whoever is left one by one; two batches at most."""
     result: dict[str, Given | TargetProblem] = {}
-    alone: list[tuple[_Shared, Wanted]] = [(g, m) for g in groups if len(g.members) < _SHARED_FROM for m in g.members]
-    shared = [g for g in groups if len(g.members) >= _SHARED_FROM]
+    alone: list[tuple[_Shared, Wanted]] = [(g, m) for g in groups if len(g.members) < shared_from for m in g.members]
+    shared = [g for g in groups if len(g.members) >= shared_from]
     inputs = [RenderInputs(spec.app, name, g.effective) for g in shared for name in _PLACEHOLDERS]
     outcomes = await chosen.render_many(artifact, inputs) if inputs else []
     for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):

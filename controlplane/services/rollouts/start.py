@@ -25,6 +25,7 @@ from controlplane.domain.requests import Ask
 from controlplane.ports.stores.rollouts import NewContent, NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 
+from .content import Given
 from .prepare import Prepared, prepare
 from .previews import plan_seen
 from .tools import RolloutTools
@@ -182,7 +183,7 @@ def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
             prepared.given[target.tenant].values_hash,
             target.base_revision,
             _attempt(prepared.ask, target.tenant),
-            _memory(target, behind),
+            _memory(target, prepared.given[target.tenant], behind),
         )
         for wave_index, wave in enumerate(prepared.plan.waves)
         for position, target in enumerate(wave.targets)
@@ -196,10 +197,12 @@ def _attempt(ask: Ask, tenant: str) -> int:
     return 2 if ask.request.kind == "rollback" else 1
 
 
-def _memory(target: PlannedTarget, behind: list[str]) -> dict[str, Any]:
+def _memory(target: PlannedTarget, given: Given, behind: list[str]) -> dict[str, Any]:
     """What the driver's memory of a target begins with. `behind`: rollouts it was queued after."""
     memory: dict[str, Any] = {
         "content": target.content,
+        "release": given.version,
+        "valuesHash": given.values_hash,
         "wayBack": target.way_back.kind,
         "backTo": target.way_back.revision,
     }
