@@ -187,9 +187,14 @@ def job_for_step(job: MigrateJob, step_id: str) -> Manifest:
     return {**manifest, "metadata": metadata, "spec": spec}
 
 
-def leave_out_shared(objects: Iterable[Manifest]) -> tuple[tuple[Manifest, ...], tuple[LeftOut, ...]]:
-    """Take out what others own: `replicas` where an autoscaler of the same content sets it, and `caBundle`."""
+def leave_out_shared(
+    objects: Iterable[Manifest], declared: Iterable[tuple[str, str]] = ()
+) -> tuple[tuple[Manifest, ...], tuple[LeftOut, ...]]:
+    """Take out what others own: `replicas` where an autoscaler of the same content sets it, `caBundle`, and what the app
+    declares as (kind, JSON pointer).
+    """
     items = [deepcopy(item) for item in objects]
+    fields = tuple(declared)
     scaled = _scale_targets(items)
     left: list[LeftOut] = []
     for item in items:
@@ -199,6 +204,8 @@ def leave_out_shared(objects: Iterable[Manifest]) -> tuple[tuple[Manifest, ...],
         if scaler and isinstance(spec, dict) and "replicas" in spec:
             del spec["replicas"]
             left.append(LeftOut(key=key, pointer="/spec/replicas", reason=f"{scaler} sets it"))
+        dropped = [pointer for kind, pointer in fields if kind == key.kind and _drop(item, pointer)]
+        left += [LeftOut(key=key, pointer=one, reason="the app declares it as shared") for one in dropped]
         if key.kind in _CA_BUNDLE_KINDS:
             left += _drop_ca_bundles(key, item, "")
     return tuple(items), tuple(left)
@@ -244,6 +251,23 @@ def _scale_targets(items: Iterable[Manifest]) -> dict[tuple[str, str], str]:
         ref = (item.get("spec") or {}).get("scaleTargetRef") or {}
         targets[(ref.get("kind", "Deployment"), ref.get("name", ""))] = str(key_of(item))
     return targets
+
+
+def _drop(item: Manifest, pointer: str) -> bool:
+    """Remove what a JSON pointer (RFC 6901) names; false where there is nothing."""
+    *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    node: Any = item
+    for part in parents:
+        if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            node = node.get(part)
+        else:
+            return False
+    if isinstance(node, dict) and last in node and parents:
+        del node[last]
+        return True
+    return False
 
 
 def _drop_ca_bundles(key: ObjectKey, node: Any, pointer: str) -> list[LeftOut]:

@@ -37,7 +37,7 @@ class RenderInputs:
 
     `values` are the effective values of all six layers (`MergedValues.values`, the release's images included);
     `allowed_custom` names the custom resources this environment may hold, as `group/Kind`; `hosts` are the only ones an
-    Ingress of it may take (None: any).
+    Ingress of it may take (None: any); `shared_fields` are left out, as (kind, JSON pointer).
     """
 
     app: str
@@ -46,6 +46,7 @@ class RenderInputs:
     kube_version: str = KUBE_VERSION
     allowed_custom: frozenset[str] = frozenset()
     hosts: frozenset[str] | None = None
+    shared_fields: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def build(documents: Iterable[dict[str, Any]], inputs: RenderInputs) -> Rendered
                 jobs.append(_migrate_job(manifest, hooks))
     _refuse_duplicates(objects)
     _refuse_plain_jobs(objects)
-    kept, left_out = leave_out_shared(in_apply_order(objects))
+    kept, left_out = leave_out_shared(in_apply_order(objects), sorted(inputs.shared_fields))
     jobs.sort(key=lambda job: (job.weight, str(job.manifest["metadata"]["name"])))
     rendered = Rendered(objects=kept, jobs=tuple(jobs), left_out=left_out, dropped=tuple(dropped))
     if not rendered.objects:

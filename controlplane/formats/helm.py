@@ -211,8 +211,9 @@ def _request(chart: _Chart, inputs: RenderInputs) -> Message:
 
 
 def _cache_key(chart: _Chart, inputs: RenderInputs) -> str:
-    allowed = [sorted(inputs.allowed_custom), None if inputs.hosts is None else sorted(inputs.hosts)]
-    return digest_of([chart.digest, inputs.app, inputs.namespace, inputs.kube_version, allowed, inputs.values])
+    hosts = None if inputs.hosts is None else sorted(inputs.hosts)
+    rules = [sorted(inputs.allowed_custom), hosts, sorted(inputs.shared_fields)]
+    return digest_of([chart.digest, inputs.app, inputs.namespace, inputs.kube_version, rules, inputs.values])
 
 
 def _outcome(answer: Message, inputs: RenderInputs) -> Rendered | InvalidError:

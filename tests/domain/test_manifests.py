@@ -178,3 +178,19 @@ def test_a_ca_bundle_is_left_out_of_a_webhook_but_not_of_an_issuer() -> None:
     assert kept[0]["webhooks"] == [{"clientConfig": {"url": "u"}}]
     assert kept[1] == issuer
     assert [one.pointer for one in left] == ["/webhooks/0/clientConfig/caBundle"]
+
+
+def test_a_field_that_the_app_declares_as_shared_is_left_out_where_it_is() -> None:
+    items = [
+        manifest("Service", spec={"ports": [{"nodePort": 1, "port": 80}], "type": "ClusterIP"}),
+        manifest("Deployment", spec={"type": "x"}),
+    ]
+    declared = [
+        ("Service", "/spec/ports/0/nodePort"),
+        ("Service", "/spec/nothing/here"),
+        ("Service", "/spec/ports/7/x"),
+    ]
+    kept, left = leave_out_shared(items, declared)
+    assert kept[0]["spec"] == {"ports": [{"port": 80}], "type": "ClusterIP"}
+    assert kept[1] == items[1]
+    assert [(str(one.key), one.pointer) for one in left] == [("Service/x", "/spec/ports/0/nodePort")]
