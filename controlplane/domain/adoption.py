@@ -60,6 +60,7 @@ class AdoptionReport(Wire):
     """What was found. Nothing was written."""
 
     namespace: str
+    exists: bool
     objects: int
     owners: tuple[Owner, ...]
     refusals: tuple[Refusal, ...]
@@ -98,7 +99,7 @@ def owners_of(items: Iterable[Manifest]) -> tuple[Owner, ...]:
     )
 
 
-def report_on(namespace: str, items: Iterable[Manifest], tier: TierSpec) -> AdoptionReport:
+def report_on(namespace: str, items: Iterable[Manifest], tier: TierSpec, *, exists: bool = True) -> AdoptionReport:
     """Judge what lives in a namespace by the walls it would get."""
     theirs = tuple(item for item in items if (item["kind"], item["metadata"]["name"]) not in _CLUSTERS_OWN)
     content = Rendered(objects=tuple(_bare(item) for item in theirs))
@@ -111,7 +112,12 @@ def report_on(namespace: str, items: Iterable[Manifest], tier: TierSpec) -> Adop
     none_used: Mapping[str, Decimal] = {}
     short = fit(peak_resources(content, defaults=tier.limit_defaults()), tier.resources(), none_used)
     return AdoptionReport(
-        namespace=namespace, objects=len(theirs), owners=owners_of(theirs), refusals=refusals, quota=short.reason
+        namespace=namespace,
+        exists=exists,
+        objects=len(theirs),
+        owners=owners_of(theirs),
+        refusals=refusals,
+        quota=short.reason,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from controlplane.domain.channels import Channel
+from controlplane.domain.names import Name
 from controlplane.domain.releases import FormatName
 from controlplane.domain.tree import PlainText, ValuesTree
 from controlplane.domain.wire import Wire
@@ -32,4 +34,9 @@ class AppSpec(Wire):
     )
     sample_values: ValuesTree = Field(
         default_factory=dict, description="Values a release is rendered with when it is registered."
+    )
+    channels: dict[Name, Channel] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Which releases belong to a channel; one that is not named has all, `stable` no pre-releases.",
     )

@@ -14,9 +14,11 @@ from controlplane.ports.stores.freezes import FreezeStore
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.looks import LookStore
+from controlplane.ports.stores.operations import OperationStore
 from controlplane.ports.stores.outbox import DeliveryStore, OutboxStore
 from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
+from controlplane.ports.stores.tenants import TenantStore
 
 
 class UnitOfWork(Protocol):
@@ -73,6 +75,15 @@ class UnitOfWork(Protocol):
     @property
     def rollouts(self) -> RolloutsStore:
         """Rollouts: facts for plans, rows, commands, reads."""
+
+    @property
+    def operations(self) -> OperationStore:
+        """Operations, their items and steps."""
+        ...
+
+    @property
+    def tenants(self) -> TenantStore:
+        """The registry of tenants."""
         ...
 
     @property

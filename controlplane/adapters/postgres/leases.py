@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.ports.leases import TTL_SECONDS, CommandRow, DueSubject, HeldLease, LeaseLostError
 
-from .database import Database
+if TYPE_CHECKING:  # a unit of work has stores, one of which uses this file
+    from .database import Database
 
 _TAKE = text(
     """

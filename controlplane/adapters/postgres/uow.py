@@ -21,9 +21,11 @@ from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
 from .looks import PostgresLooks
+from .operations import PostgresOperations
 from .outbox import PostgresDeliveries, PostgresOutbox
 from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
+from .tenants import PostgresTenants
 
 __all__ = ["PostgresUnitOfWork", "as_json"]
 
@@ -100,6 +102,16 @@ class PostgresUnitOfWork:
     def rollouts(self) -> PostgresRollouts:
         """Rollouts: facts for plans, rows, commands, reads."""
         return PostgresRollouts(self.session)
+
+    @property
+    def operations(self) -> PostgresOperations:
+        """Operations, their items and steps."""
+        return PostgresOperations(self.session)
+
+    @property
+    def tenants(self) -> PostgresTenants:
+        """The registry of tenants."""
+        return PostgresTenants(self.session)
 
     @property
     def now(self) -> datetime:

@@ -1,0 +1,1 @@
+"""How an accepted operation is carried out: one driver, one file per stage of an item."""
