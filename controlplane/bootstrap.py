@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,8 +11,11 @@ from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
+from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
+from controlplane.adapters.postgres.health import database_parts
 from controlplane.ports.clusters import Clusters
+from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.services.rollouts.tools import RolloutTools
@@ -29,6 +33,17 @@ class Container:
     def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
         self.settings = settings
         self.clock = clock
+        self.draining = asyncio.Event()
+
+    async def parts(self) -> list[Part]:
+        """How the parts are that this process stands on."""
+        if self.draining.is_set():
+            return [Part(name="process", state="away", detail="It is draining and takes no new work.")]
+        required = self.settings.require_synchronous_standby
+        parts = await database_parts(self.database.pool("platform"), standby_required=required)
+        if self.settings.nats_url:
+            parts.append(await nats_part(self.settings.nats_url))
+        return parts
 
     @cached_property
     def database(self) -> Database:

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from controlplane import __version__
 from controlplane.bootstrap import Container
 
-from . import problems
+from . import openapi, problems
+from .observe import Observe
 from .routers import ROUTERS
 
 DESCRIPTION = "Event-driven, multi-tenant platform control plane: releases in tenant-aware waves, with a way back for each tenant."
@@ -30,12 +31,17 @@ def create_app(container: Container) -> FastAPI:
         title="Seawall",
         version=__version__,
         description=DESCRIPTION,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        # FastAPI's own server spans, where a tracer provider is set up; metrics and logs are ours.
+        telemetry={"tracing": True, "operation_spans": False, "metrics": False, "logs": False},
     )
+    settings = container.settings
+    app.add_middleware(Observe, fleet=settings.fleet_name, secure=settings.public_url.startswith("https://"))
+    openapi.install(app)
     app.state.container = container
     problems.install(app)
     for router in ROUTERS:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from controlplane.domain.wire import Wire
 
 from .idempotency import Answer
+from .links import absolute
 
 
 class Accepted(Wire):
@@ -26,9 +27,3 @@ def accepted(
     location = absolute(request, path or f"/v1/operations/{operation_id}")
     headers = {"Operation-Location": location, "Retry-After": str(retry_after)}
     return Answer(202, body or Accepted(operation=location, id=operation_id), headers)
-
-
-def absolute(request: Request, path: str) -> str:
-    """The address of a path as this client reaches it, or under the configured public URL."""
-    base = request.app.state.container.settings.public_url or str(request.base_url)
-    return base.rstrip("/") + path

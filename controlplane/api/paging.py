@@ -16,6 +16,8 @@ from pydantic import Field
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.wire import Wire
 
+from .links import absolute
+
 MAX_LIMIT = 500
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items a page has at most.")]
@@ -38,7 +40,10 @@ def page[R, T](
     """Make a page of the rows read with `limit + 1`; `position` gives a row's place in the order, for the next cursor."""
     more = len(rows) > limit
     kept = rows[:limit]
-    following = str(request.url.include_query_params(cursor=encode(position(kept[-1])), limit=limit)) if more else None
+    following = None
+    if more:
+        url = request.url.include_query_params(cursor=encode(position(kept[-1])), limit=limit)
+        following = absolute(request, f"{url.path}?{url.query}")
     return Page(items=[show(row) for row in kept], next=following)
 
 

@@ -170,6 +170,8 @@ def _tagged(request: Request, response: Response) -> Response:
     """Give each read an ETag, the hash of its content, unless the router set one; answer 304 to who has it."""
     if request.method != "GET" or response.status_code != 200 or not hasattr(response, "body"):
         return response
+    if response.headers.get("cache-control") == "no-store":
+        return response
     tag = response.headers.get("etag") or content_tag(bytes(response.body))
     response.headers["etag"] = tag
     response.headers.setdefault("cache-control", "no-cache")

@@ -21,7 +21,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from controlplane.adapters.telemetry import set_up_tracing
 from controlplane.api.app import create_app
+from controlplane.api.server import server_config
 from controlplane.bootstrap import Container
 from controlplane.services.keys import KeyWish, issue_key
 from controlplane.settings import Settings
@@ -80,9 +82,10 @@ def settings_for(database: Database) -> Settings:
 @contextlib.asynccontextmanager
 async def serving(container: Container) -> AsyncIterator[Api]:
     """Serve the app on a free port until the context ends."""
+    set_up_tracing("seawall-tests")
     app = create_app(container)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2))
+    server = _Server(server_config(app, "127.0.0.1", 0, drain_seconds=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.005)

@@ -15,7 +15,7 @@ How to add one (see `keys.py`, the smallest complete example):
 
 from fastapi import APIRouter
 
-from . import configuration, freezes, keys, looks, releases, rollout_commands, rollout_events, rollouts
+from . import configuration, freezes, keys, looks, machine, releases, rollout_commands, rollout_events, rollouts
 
 ROUTERS: tuple[APIRouter, ...] = (
     keys.router,
@@ -24,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     releases.router,
     freezes.router,
     looks.router,
+    machine.router,
     rollouts.router,
     rollout_commands.router,
     rollout_events.router,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import IfMatch, check_if_match, etag_of, respond
-from controlplane.api.operations import absolute
+from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
 from controlplane.domain.names import Name

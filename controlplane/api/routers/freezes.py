@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import respond
 from controlplane.api.idempotency import Answer, IdempotencyKey, once
-from controlplane.api.operations import absolute
+from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
 from controlplane.domain.errors import NotFoundError
