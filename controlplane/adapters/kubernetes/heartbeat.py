@@ -50,6 +50,7 @@ class Heartbeat:
         self._count = 0
         self._sent: OrderedDict[str, float] = OrderedDict()
         self._now = {kind: asyncio.Event() for kind in paths}
+        self._failing: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -101,8 +102,11 @@ class Heartbeat:
         request = Request("PATCH", self._paths[kind], what, headers, {}, body, MERGE, METADATA_ONLY)
         try:
             await self._transport.call(request)
+            self._failing.discard(kind)
         except (RefusedError, ClusterUnavailableError) as error:
-            _log.warning("heartbeat not sent", kind=kind, error=str(error))  # liveness runs out if it goes on
+            if kind not in self._failing:  # told once; if it goes on, liveness runs out, and that is told too
+                _log.warning("heartbeat not sent", kind=kind, error=str(error))
+            self._failing.add(kind)
 
 
 def heartbeat_objects() -> list[Manifest]:

@@ -79,7 +79,10 @@ class KindWatch:
                 version = ""
                 continue
             except (SeawallError, RefusedError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                _log.warning("watch broke off", kind=self._watched.kind, error=str(error), again_in=round(pause, 2))
+                tell = (
+                    _log.warning if pause == _FIRST_PAUSE else _log.debug
+                )  # once per breakdown; liveness tells the rest
+                tell("watch broke off", kind=self._watched.kind, error=str(error), again_in=round(pause, 2))
                 version = self._resume_at
                 pause = await self._pause(pause)
 

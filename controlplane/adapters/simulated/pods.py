@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.adapters.simulated.profile import Profile, draw, fault_of
+from controlplane.adapters.simulated.profile import Profile, delay_of, draw, fault_of
 from controlplane.adapters.simulated.quota import Usage
 from controlplane.ports.clusters import Manifest
 
@@ -55,11 +55,14 @@ class PodMaker:
         """The pod with this serial number, created now."""
         fault = fault_of(self.profile, self.namespace, self.template)
         name = f"{self.owner}-{self.revision[:8]}-{serial:05d}"
-        span = self.profile.slow if fault == "slow" else self.profile.ready
+        asked = delay_of(self.template)
+        slow = (asked, asked) if asked is not None else self.profile.slow
+        span = slow if fault == "slow-start" else self.profile.ready
         ready = math.inf if fault == "never-ready" else now + draw(self.seed, span, self.namespace, name)
         crash = math.inf
         if fault == "crash-after-ready":
-            crash = ready + draw(self.seed, self.profile.crash, self.namespace, name, "crash")
+            stays = (asked, asked) if asked is not None else self.profile.crash
+            crash = ready + draw(self.seed, stays, self.namespace, name, "crash")
         containers = (self.template.get("spec") or {}).get("containers") or [{}]
         labels = (self.template.get("metadata") or {}).get("labels") or {}
         return Pod(name, self.revision, ready, crash, self.usage, dict(labels), str(containers[0].get("image", "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -12,8 +13,10 @@ from pydantic.alias_generators import to_camel
 FAULT_ANNOTATION = "seawall.test/fault"
 """On a pod template: the fault that its pods have, here and in the stages of the local control plane."""
 
-type Fault = Literal["never-ready", "slow", "crash-after-ready", "job-fails", "job-hangs"]
-FAULTS: tuple[Fault, ...] = ("never-ready", "slow", "crash-after-ready", "job-fails", "job-hangs")
+DELAY_ANNOTATION = "seawall.test/delay"
+"""On the same template, in seconds (`5s`): how long `slow-start` takes, or `crash-after-ready` stays ready."""
+
+type Fault = Literal["never-ready", "slow-start", "crash-after-ready", "job-fails", "job-hangs"]
 
 
 class _Wire(BaseModel):
@@ -34,7 +37,7 @@ class Profile(_Wire):
     ready: tuple[float, float] = (0.05, 0.3)
     """A pod from creation to ready."""
     slow: tuple[float, float] = (5.0, 10.0)
-    """The same for pods with fault `slow`."""
+    """The same for pods with fault `slow-start`."""
     crash: tuple[float, float] = (0.5, 1.0)
     """From ready to crashed, for pods with fault `crash-after-ready`."""
     job: tuple[float, float] = (0.05, 0.2)
@@ -65,3 +68,9 @@ def fault_of(profile: Profile, namespace: str, template: dict[str, Any]) -> str:
         if fnmatchcase(namespace, rule.namespace) and any(fnmatchcase(image, rule.image) for image in images):
             return rule.fault
     return ""
+
+
+def delay_of(template: dict[str, Any]) -> float | None:
+    """The delay that the template asks for, in seconds; None if it asks for none."""
+    text = str(((template.get("metadata") or {}).get("annotations") or {}).get(DELAY_ANNOTATION, ""))
+    return float(text.removesuffix("s")) if re.fullmatch(r"\d+(\.\d+)?s", text) else None

@@ -108,6 +108,19 @@ def test_pods_that_crash_after_they_were_ready_leave_the_workload_unavailable() 
     assert pods[0]["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
 
 
+def test_a_slow_start_takes_as_long_as_the_template_asks() -> None:
+    world = World(VirtualClock())
+    assert isinstance(world.clock, VirtualClock)
+    name = home(world)
+    slow = deployment(fault="slow-start")
+    slow["spec"]["template"]["metadata"]["annotations"]["seawall.test/delay"] = "20s"
+    world.apply(name, slow, 1)
+    world.clock.advance(19.9)
+    assert available(world, name) == 0
+    world.clock.advance(0.2)
+    assert available(world, name) == 1
+
+
 def test_a_job_that_hangs_never_ends() -> None:
     world = World(VirtualClock())
     assert isinstance(world.clock, VirtualClock)

@@ -1,0 +1,193 @@
+"""The Kubernetes adapter against a bare loop on the same local control plane, in one run.
+
+Both arms use the same manifests, the same cap and the same done rule. The bare loop patches as an administrator, without
+sealing and without epochs; the adapter seals each namespace, writes as its deployer and waits on its cache.
+`SEAWALL_BENCH_TENANTS` (1000) and `SEAWALL_BENCH_RUNS` (1 pair) set the size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from controlplane.adapters.kubernetes.cluster import KubernetesCluster
+from controlplane.adapters.kubernetes.local import LocalControlPlane
+from controlplane.domain.health import Expected, Health, judge_workload
+from controlplane.ports.clusters import Manifest, NamespaceChange
+from tests.bench.bare_loop import BareLoop
+from tests.bench.rows import Row
+from tests.contract.fleets import config_map, deployer, deployment, fence, notes
+
+CAP = 50
+UPDATES = 2000
+_HOW = "local control plane (kube-apiserver, controllers, scheduler, kwok; tuned controllers), one machine"
+
+
+@dataclass
+class Fleet:
+    """Namespaces to move, with the uid of each and the epoch it is sealed with."""
+
+    cluster: KubernetesCluster
+    bare: BareLoop
+    uids: dict[str, str]
+    epoch: int = 1
+    tag: int = 0
+
+    def next_image(self) -> Manifest:
+        """A Deployment that differs from all before: going back to an old image would reuse its ReplicaSet."""
+        self.tag += 1
+        return deployment(image=f"registry.example/web:{self.tag}")
+
+
+async def measure() -> list[Row]:
+    """Updates a second, and a pass over all tenants at the cap, each as a ratio to the bare loop."""
+    tenants, runs = int(os.environ.get("SEAWALL_BENCH_TENANTS", "1000")), int(os.environ.get("SEAWALL_BENCH_RUNS", "1"))
+    with LocalControlPlane() as plane:
+        cluster = await KubernetesCluster.connect("bench", plane.kubeconfig)
+        await cluster.start()
+        await cluster.install()
+        bare = BareLoop(plane.kubeconfig)
+        await bare.start()
+        fleet = Fleet(cluster, bare, {})
+        try:
+            onboarded = await _timed(lambda: _onboard(fleet, tenants))
+            updates = [await _updates(fleet) for _ in range(runs)]
+            passes = [await _passes(fleet) for _ in range(runs)]
+        finally:
+            await bare.close()
+            await cluster.close()
+    return [
+        *_update_rows(updates),
+        *_pass_rows(passes, tenants),
+        _onboard_row(onboarded, tenants),
+        _memory_row(tenants),
+    ]
+
+
+async def _onboard(fleet: Fleet, count: int) -> None:
+    async def one(name: str) -> None:
+        made = await fleet.cluster.create_namespace(name, {}, notes())
+        await fleet.cluster.seal(name, made.uid, fence(fleet.epoch))
+        for manifest in deployer():
+            await fleet.cluster.apply(name, manifest, fence(fleet.epoch), "platform")
+        fleet.uids[name] = made.uid
+
+    await _at_most(CAP, [partial(one, f"bench-{n}") for n in range(count)])
+    await _move(fleet)
+
+
+async def _updates(fleet: Fleet) -> tuple[float, float]:
+    """Seconds for `UPDATES` server-side applies of changed ConfigMaps: (bare, adapter)."""
+    names = list(fleet.uids)
+
+    async def through_adapter(number: int) -> None:
+        await fleet.cluster.apply(names[number % len(names)], config_map(n=f"a{number}"), fence(fleet.epoch))
+
+    async def bare(number: int) -> None:
+        await fleet.bare.apply(names[number % len(names)], "configmaps", config_map(n=f"b{number}"))
+
+    for number in range(len(names)):
+        await through_adapter(number)
+    first = await _timed(lambda: _at_most(CAP, [partial(bare, n) for n in range(UPDATES)]))
+    second = await _timed(lambda: _at_most(CAP, [partial(through_adapter, n) for n in range(UPDATES)]))
+    return first, second
+
+
+async def _passes(fleet: Fleet) -> tuple[float, float]:
+    """Seconds to bring every tenant to a new image and see it done: (bare, adapter)."""
+    manifest = fleet.next_image()
+    first = await _timed(lambda: _at_most(CAP, [partial(fleet.bare.move, name, manifest) for name in fleet.uids]))
+    return first, await _timed(lambda: _move(fleet))
+
+
+async def _move(fleet: Fleet) -> None:
+    """Seal, apply, and wait on the cache for each namespace."""
+    fleet.epoch += 1
+    manifest, cluster = fleet.next_image(), fleet.cluster
+    changed: dict[str, asyncio.Event] = {name: asyncio.Event() for name in fleet.uids}
+
+    def heard(change: NamespaceChange) -> None:
+        if change.namespace in changed:
+            changed[change.namespace].set()
+
+    async def one(name: str) -> None:
+        await cluster.seal(name, fleet.uids[name], fence(fleet.epoch))
+        applied = await cluster.apply(name, manifest, fence(fleet.epoch))
+        expected = Expected("Deployment", "web", applied.ref.uid, applied.generation)
+        while True:
+            changed[name].clear()
+            if judge_workload(expected, cluster.workloads(name).get(("Deployment", "web"))).health is Health.HEALTHY:
+                return
+            await changed[name].wait()
+
+    end = cluster.subscribe(heard)
+    try:
+        await _at_most(CAP, [partial(one, name) for name in fleet.uids])
+    finally:
+        end()
+
+
+async def _at_most(cap: int, work: list[Callable[[], Awaitable[None]]]) -> None:
+    waiting = iter(work)
+
+    async def lane() -> None:
+        for one in waiting:
+            await one()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(cap):
+            group.create_task(lane())
+
+
+async def _timed(work: Callable[[], Awaitable[None]]) -> float:
+    start = time.perf_counter()
+    await work()
+    return time.perf_counter() - start
+
+
+def _update_rows(runs: list[tuple[float, float]]) -> list[Row]:
+    rates = sorted(UPDATES / ours for _, ours in runs)
+    ratios = sorted(ours / bare for bare, ours in runs)
+    what = f"{UPDATES} changed ConfigMaps, {CAP} at once, fenced and impersonated; {_HOW}"
+    return [
+        _row("server-side applies through the adapter", rates, "1/s", None, what),
+        _row("the same / bare loop as administrator", ratios, "x", None, what),
+    ]
+
+
+def _pass_rows(runs: list[tuple[float, float]], tenants: int) -> list[Row]:
+    what = f"{tenants} tenants, cap {CAP}, seal + apply + wait until done; {_HOW}"
+    return [
+        _row(
+            "pass over the fleet through the adapter",
+            sorted(tenants / ours for _, ours in runs),
+            "tenants/s",
+            None,
+            what,
+        ),
+        _row("the same / bare patch-and-watch loop", sorted(ours / bare for bare, ours in runs), "x", 1.3, what),
+    ]
+
+
+def _onboard_row(seconds: float, tenants: int) -> Row:
+    what = (
+        f"Namespace, seal, deployer with its role, first Deployment healthy; {tenants} tenants, {CAP} at once; {_HOW}"
+    )
+    return _row("namespaces made ready", [tenants / seconds], "tenants/s", None, what)
+
+
+def _memory_row(tenants: int) -> Row:
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _row("memory of this process, client library included", [megabytes], "MB", None, f"{tenants} tenants cached")
+
+
+def _row(name: str, values: list[float], unit: str, at_most: float | None, conditions: str) -> Row:
+    median = values[len(values) // 2]
+    spread = f"{values[0]:.3g} to {values[-1]:.3g} ({len(values)} runs)"
+    target = "" if at_most is None else f"<= {at_most:g} {unit}"
+    return Row(name, round(median, 3), unit, spread, target, None if at_most is None else median <= at_most, conditions)
