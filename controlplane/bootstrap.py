@@ -13,8 +13,10 @@ from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
+from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.health import database_parts
 from controlplane.ports.clusters import Clusters
+from controlplane.ports.engine import EngineStore
 from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.services.configuration.kinds import Checkers
@@ -56,6 +58,11 @@ class Container:
                 engine=settings.database_url_engine,
             )
         )
+
+    @cached_property
+    def engine_store(self) -> EngineStore:
+        """What drivers of rollouts read and write."""
+        return PostgresEngineStore(self.database)
 
     @cached_property
     def authenticator(self) -> Authenticator:

@@ -62,19 +62,19 @@ def check(client: Client) -> Iterator[Finding]:
     try:
         answer = client.request("GET", "/livez")
     except UnreachableError as error:
-        yield Finding("address", False, error.message)  # noqa: FBT003 -- reads as a sentence
+        yield Finding("address", False, error.message)
         return
     except CommandError as error:
-        yield Finding("address", False, f"{client.profile.url} is not a Seawall API: {error.message}")  # noqa: FBT003
+        yield Finding("address", False, f"{client.profile.url} is not a Seawall API: {error.message}")
         return
-    yield Finding("address", True, f"{client.profile.url}, {1000 * (time.time() - started):.0f} ms")  # noqa: FBT003
+    yield Finding("address", True, f"{client.profile.url}, {1000 * (time.time() - started):.0f} ms")
     yield from _key(client)
     server = client.server_version or "unknown"
     yield Finding("version", server == __version__, f"command line {__version__}, API {server}")
     yield _clock(answer.headers.get("date"))
     yield from _parts(client)
     if client.fleet:
-        yield Finding("fleet", True, client.fleet)  # noqa: FBT003
+        yield Finding("fleet", True, client.fleet)
 
 
 def _key(client: Client) -> Iterator[Finding]:
@@ -82,14 +82,14 @@ def _key(client: Client) -> Iterator[Finding]:
 
     try:
         who = client.get("/v1/whoami")
-        yield Finding("key", True, f"{who['name'] or who['id']}: {', '.join(who['roles'])}")  # noqa: FBT003
+        yield Finding("key", True, f"{who['name'] or who['id']}: {', '.join(who['roles'])}")
     except ProblemError as error:
-        yield Finding("key", False, error.message)  # noqa: FBT003
+        yield Finding("key", False, error.message)
 
 
 def _clock(date: str | None) -> Finding:
     if not date:
-        return Finding("clock", False, "the API sends no Date, so clocks can't be compared")  # noqa: FBT003
+        return Finding("clock", False, "the API sends no Date, so clocks can't be compared")
     skew = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     return Finding("clock", skew <= MAX_SKEW, f"{skew:.0f} s apart (at most {MAX_SKEW:.0f})")
 
@@ -104,7 +104,7 @@ def _parts(client: Client) -> Iterator[Finding]:
         ready = dict(error.problem)
     parts = ready.get("parts") or {}
     if not parts:
-        yield Finding("parts", False, str(ready.get("detail") or "the API does not say which parts it stands on"))  # noqa: FBT003
+        yield Finding("parts", False, str(ready.get("detail") or "the API does not say which parts it stands on"))
     for name, state in parts.items():
         well = state in ("ok", True) or (isinstance(state, dict) and state.get("ok") is True)
         yield Finding(f"part {name}", well, state.get("detail", "") if isinstance(state, dict) else str(state))

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from controlplane.domain.names import (
     APP_LABEL,
     CONTENT_ANNOTATION,
-    DOMAIN,
     ENVIRONMENT_LABEL,
+    JOB_FINALIZER,
     MANAGED_LABEL,
     STEP_ANNOTATION,
     TENANT_LABEL,
@@ -26,7 +26,7 @@ from controlplane.domain.names import (
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON: open by nature, hence `Any`."""
 
-JOB_FINALIZER = f"{DOMAIN}/observed"
+
 """Keeps a finished Job until its outcome is committed."""
 
 STEP_VARIABLE = "SEAWALL_STEP_ID"

@@ -24,7 +24,9 @@ class LeaseLostError(ConflictError):
 
 @dataclass(slots=True)
 class HeldLease:
-    """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal."""
+    """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal;
+    `command_seq` the last command this driver, or one before it, has taken into account.
+    """
 
     kind: str
     subject_id: uuid.UUID

@@ -94,7 +94,7 @@ async def test_the_reference_workload_is_installed_migrated_and_rolled_out_under
     made = admin.make(path.rpartition("/")[0], migration)
     assert admin.create(path.rpartition("/")[0], migration).status_code == 409, "a second attempt has the same name"
     await_true(lambda: admin.read(path).get("status", {}).get("succeeded") == 1, "the migration is done")
-    assert made["metadata"]["finalizers"] == ["seawall.dev/observed"]
+    assert made["metadata"]["finalizers"] == ["seawall.dev/outcome"]
     apply_all(admin, objects)
     assert await_rollout(admin, objects) == 3
 

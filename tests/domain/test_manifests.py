@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.domain.manifests import (
-    JOB_FINALIZER,
     InventoryItem,
     Manifest,
     MigrateJob,
@@ -21,6 +20,7 @@ from controlplane.domain.manifests import (
     prune_back,
     prune_forward,
 )
+from controlplane.domain.names import JOB_FINALIZER
 
 APIS = {
     "Service": "v1",

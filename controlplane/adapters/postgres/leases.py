@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.domain.plans import PLAN_SCHEMA_VERSION
 from controlplane.ports.leases import TTL_SECONDS, CommandRow, DueSubject, HeldLease, LeaseLostError
 
 if TYPE_CHECKING:  # a unit of work has stores, one of which uses this file
@@ -18,7 +19,14 @@ _TAKE = text(
     """
     update leases set holder = :holder, epoch = epoch + 1, expires_at = clock_timestamp() + make_interval(secs => :ttl)
     where (subject_kind, subject_id) = (:kind, :id) and (holder = '' or expires_at < clock_timestamp())
-    returning epoch, command_seq
+      and not exists (select 1 from rollouts r where :kind = 'rollout' and r.id = :id and r.schema_version > :schema)
+      and not exists (
+        select 1 from targets t join environments e using (tenant, environment)
+        where :kind = 'rollout' and t.rollout_id = :id and cast(:clusters as text[]) is not null and e.cluster <> all(:clusters)
+      )
+    returning epoch, (
+      select coalesce(max(seq), 0) from commands where (subject_kind, subject_id) = (:kind, :id) and applied_at is not null
+    ) as command_seq
     """
 )
 _RENEW = text(
@@ -51,7 +59,11 @@ _DUE = {
         """
         select r.id from rollouts r join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
         where r.state not in ('draft','succeeded','failed','aborted') and r.due_at <= now()
-          and (l.holder = '' or l.expires_at < now())
+          and (l.holder = '' or l.expires_at < now()) and r.schema_version <= :schema
+          and not exists (
+            select 1 from targets t join environments e using (tenant, environment)
+            where t.rollout_id = r.id and cast(:clusters as text[]) is not null and e.cluster <> all(:clusters)
+          )
         order by r.due_at limit :limit
         """
     ),
@@ -67,17 +79,24 @@ _DUE = {
 
 
 class PostgresLeases:
-    """See `controlplane.ports.leases.Leases`."""
+    """See `controlplane.ports.leases.Leases`.
 
-    def __init__(self, database: Database) -> None:
+    `schema_version`: the newest plan this process understands; newer ones are left to newer workers. `clusters`: those it
+    serves (None: all); a rollout that touches another one is left to others.
+    """
+
+    def __init__(
+        self, database: Database, *, schema_version: int = PLAN_SCHEMA_VERSION, clusters: frozenset[str] | None = None
+    ) -> None:
         self._database = database
+        self._served = {"schema": schema_version, "clusters": None if clusters is None else sorted(clusters)}
 
     async def take(self, kind: str, subject_id: uuid.UUID, holder: str) -> HeldLease | None:
         """Take the lease if it is free or ran out."""
         sent = time.monotonic()
         async with self._database.engine() as uow:
             values = {"kind": kind, "id": subject_id, "holder": holder, "ttl": TTL_SECONDS}
-            row = (await uow.session.execute(_TAKE, values)).one_or_none()
+            row = (await uow.session.execute(_TAKE, values | self._served)).one_or_none()
         return None if row is None else HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent)
 
     async def renew(self, lease: HeldLease) -> None:
@@ -96,7 +115,7 @@ class PostgresLeases:
         found = []
         async with self._database.engine() as uow:
             for kind in kinds:
-                rows = await uow.session.execute(_DUE[kind], {"limit": limit})
+                rows = await uow.session.execute(_DUE[kind], self._served | {"limit": limit})
                 found += [DueSubject(kind, row.id) for row in rows]
         return found
 

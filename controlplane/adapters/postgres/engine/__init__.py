@@ -1,0 +1,1 @@
+"""The rollout engine's statements: raw SQL, many rows at a time."""

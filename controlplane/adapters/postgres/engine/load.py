@@ -1,0 +1,169 @@
+"""Loading a rollout as its new driver."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.adapters.postgres.leases import lock_lease, read_commands
+from controlplane.domain.engine import Memory, RolloutNow, TargetNow, WaveNow, tally_of
+from controlplane.domain.exposure import (
+    FLEET_IN_FLIGHT,
+    FLEET_UNVERIFIED,
+    caps_for,
+    cluster_scope,
+    default_rollback_cap,
+    region_scope,
+)
+from controlplane.domain.plans import Plan
+from controlplane.domain.rollouts import RolloutState, WaveState
+from controlplane.ports.engine import Loaded, OpenPhase
+from controlplane.ports.leases import HeldLease
+
+from .rows import target_of
+
+TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+
+_ROLLOUT = text(f"select *, now() as db_now, {TIMELINE} as timeline from rollouts where id = :id for update")  # noqa: S608 -- constant
+_WAVES = text("select wave, name, state, started_at, ended_at, detail from waves where rollout_id = :id order by wave")
+_TARGETS = text(
+    """
+    select t.tenant, t.environment, t.wave, t.position, t.state, t.code, t.reason, t.base_revision, t.revision, t.attempt,
+           t.epoch, t.since, t.started_at, t.ended_at, t.memory, e.namespace
+    from targets t join environments e using (tenant, environment)
+    where t.rollout_id = :id order by t.wave, t.position
+    """
+)
+_RAISE_EPOCHS = text(
+    f"""
+    with raised as (
+      update environments e set epoch = greatest(e.epoch + 1, {TIMELINE}::bigint << 40)
+      from targets t
+      where t.rollout_id = :id and t.tenant = e.tenant and t.environment = e.environment
+        and e.slot_kind = 'rollout' and e.slot_id = :id
+      returning e.tenant, e.epoch
+    )
+    update targets t set epoch = raised.epoch from raised
+    where t.rollout_id = :id and t.tenant = raised.tenant returning t.tenant, t.epoch
+    """  # noqa: S608 -- constant
+)
+_STEPS = text(
+    """
+    select tenant, phase, ordinal, state, result, outcome from steps
+    where subject_id = :id and step_id in (select step_id from steps where subject_id = :id and state <> 'OBSERVED')
+    """
+)
+_BUDGETS = text(
+    """
+    insert into budgets (scope, cap, reserved, closed, version)
+    select scope, cap, 0, false, 0 from unnest(cast(:scopes as text[]), cast(:caps as numeric[])) as x(scope, cap)
+    on conflict (scope) do nothing
+    """
+)
+_TENANTS = text("select cluster, count(*) as tenants from environments where cluster = any(:clusters) group by cluster")
+
+
+async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
+    """Load in one transaction: the lease locked, epochs of environments in flight raised, budget rows made sure of."""
+    await lock_lease(session, lease)
+    rollout_id = lease.subject_id
+    commands = await read_commands(session, lease.kind, rollout_id, lease.command_seq)
+    row = (await session.execute(_ROLLOUT, {"id": rollout_id})).one()
+    plan = Plan.model_validate(row.plan)
+    epochs = {r.tenant: r.epoch for r in await session.execute(_RAISE_EPOCHS, {"id": rollout_id})}
+    targets = await _targets(session, rollout_id, plan, epochs)
+    memory = Memory(
+        id=str(rollout_id),
+        plan=plan,
+        rollout=_rollout(row),
+        waves=await _waves(session, rollout_id, plan, targets),
+        targets=targets,
+        wanting={t.tenant: None for t in targets.values() if t.wants},
+        touched=set(range(len(plan.waves))),
+    )
+    await _ensure_budgets(session, memory)
+    open_phases = await _open_phases(session, rollout_id, targets)
+    return Loaded(
+        memory, row.app, row.release_version, row.db_now, row.timeline, row.origin, open_phases, tuple(commands)
+    )
+
+
+async def _targets(
+    session: AsyncSession, rollout_id: uuid.UUID, plan: Plan, epochs: dict[str, int]
+) -> dict[str, TargetNow]:
+    planned = {target.tenant: target for target in plan.targets()}
+    targets = {}
+    for row in await session.execute(_TARGETS, {"id": rollout_id}):
+        targets[row.tenant] = target_of(row, planned[row.tenant], row.namespace)
+    missing = planned.keys() - targets.keys()
+    if missing:
+        raise LookupError(f"rollout {rollout_id}: {len(missing)} planned targets have no row, such as {min(missing)}")
+    return targets
+
+
+async def _waves(
+    session: AsyncSession, rollout_id: uuid.UUID, plan: Plan, targets: dict[str, TargetNow]
+) -> list[WaveNow]:
+    waves = []
+    for row in await session.execute(_WAVES, {"id": rollout_id}):
+        order = tuple(target.tenant for target in plan.waves[row.wave].targets)
+        detail = row.detail or {}
+        wave = WaveNow(
+            index=row.wave,
+            name=row.name,
+            order=order,
+            state=WaveState(row.state),
+            started_at=row.started_at,
+            code=detail.get("code", ""),
+            reason=detail.get("reason", ""),
+        )
+        waves.append(tally_of(wave, (targets[tenant] for tenant in order)))
+    return waves
+
+
+def _rollout(row: Any) -> RolloutNow:
+    memory = row.memory or {}
+    return RolloutNow(
+        state=RolloutState(row.state),
+        since=row.started_at or row.created_at,
+        outcome=row.outcome,
+        reason=memory.get("reason", ""),
+        halted=memory.get("halted", ""),
+        abort=memory.get("abort", ""),
+        hold=memory.get("hold", False),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        not_before=row.not_before,
+    )
+
+
+async def _ensure_budgets(session: AsyncSession, memory: Memory) -> None:
+    """Make sure that every scope the rollout may ask for has a row; those of the fleet have no cap until somebody sets one."""
+    caps: dict[str, int | None] = {FLEET_IN_FLIGHT: None, FLEET_UNVERIFIED: None}
+    clusters = sorted({t.cluster for t in memory.targets.values()})
+    counts = {r.cluster: r.tenants for r in await session.execute(_TENANTS, {"clusters": clusters})}
+    for cluster in clusters:
+        caps[cluster_scope(cluster)] = None
+        caps[cluster_scope(cluster, "rollback")] = default_rollback_cap(counts[cluster])
+    for region in {t.region for t in memory.targets.values()}:
+        caps[region_scope(region)] = None
+    caps |= caps_for(memory.id, memory.plan.limits)
+    scopes = sorted(caps)
+    await session.execute(_BUDGETS, {"scopes": scopes, "caps": [caps[scope] for scope in scopes]})
+
+
+async def _open_phases(
+    session: AsyncSession, rollout_id: uuid.UUID, targets: dict[str, TargetNow]
+) -> tuple[OpenPhase, ...]:
+    """Phases in the targets' hands, with what of each is observed already."""
+    done: dict[str, dict[int, dict[str, Any]]] = {}
+    rows: Sequence[Any] = (await session.execute(_STEPS, {"id": rollout_id})).all()
+    for row in rows:
+        target = targets[row.tenant]
+        if row.phase == target.phase and row.state == "OBSERVED" and row.outcome == "ok":
+            done.setdefault(row.tenant, {})[row.ordinal] = row.result
+    return tuple(OpenPhase(t.tenant, t.phase, done.get(t.tenant, {})) for t in targets.values() if t.phase)

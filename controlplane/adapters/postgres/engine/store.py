@@ -1,0 +1,215 @@
+"""The driver's door to PostgreSQL: see `controlplane.ports.engine`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.adapters.postgres.database import Database
+from controlplane.adapters.postgres.leases import lock_lease, locked_command_seq, mark_applied, read_commands
+from controlplane.domain.admission import EnvironmentRow
+from controlplane.domain.dispatch import Started
+from controlplane.domain.engine import Decision, EffectDone, Frozen
+from controlplane.domain.exposure import Amount, Budget
+from controlplane.domain.manifests import InventoryItem, Rendered
+from controlplane.domain.work import Given, Work
+from controlplane.ports.engine import Ask, Loaded, Observed
+from controlplane.ports.leases import CommandRow, HeldLease
+
+from . import freezes, load, start, write
+
+_CONTENTS = text(
+    """
+    select c.tenant, c.hash, c.body from contents c
+    join unnest(cast(:tenants as text[]), cast(:hashes as text[])) as x(tenant, hash) on c.tenant = x.tenant and c.hash = x.hash
+    """
+)
+_GIVEN = text(
+    """
+    select r.tenant, r.environment, r.revision, r.inventory, c.body
+    from revisions r
+    join contents c on c.tenant = r.tenant and c.hash = r.content_hash
+    join unnest(cast(:tenants as text[]), cast(:environments as text[]), cast(:revisions as int[])) as x(tenant, environment, revision)
+      on r.tenant = x.tenant and r.environment = x.environment and r.revision = x.revision
+    where r.app = :app
+    """
+)
+_HOLD = text(
+    """
+    insert into holds (id, app, version, digest, reason, rollout_id, created_by, lifted_by, lift_reason)
+    select :hold, app, version, digest, :reason, :id, 'seawall', '', '' from releases where app = :app and version = :version
+    on conflict do nothing
+    """
+)
+_FLEET_VERSION = text("select version from budgets where scope = 'fleet/inFlight'")
+_POSTPONE = text("update rollouts set due_at = :due where id = :id")
+_PROVE = text(
+    "update releases set proven_at = now(), proven_by = :id where app = :app and version = :version and proven_at is null"
+)
+
+
+class PostgresEngineStore:
+    """See `controlplane.ports.engine.EngineStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, lease: HeldLease) -> Loaded:
+        """Load a rollout as its new driver."""
+        async with self._database.engine() as uow:
+            loaded = await load.load(uow.session, lease)
+        if loaded.commands:
+            lease.command_seq = loaded.commands[-1].seq
+        return loaded
+
+    @asynccontextmanager
+    async def begin(self, lease: HeldLease) -> AsyncIterator[PostgresEngineTransaction]:
+        """Open one driver transaction."""
+        async with self._database.engine() as uow:
+            sent = await lock_lease(uow.session, lease)
+            seq = locked_command_seq(uow.session)
+            commands: list[CommandRow] = []
+            if seq != lease.command_seq:
+                commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
+            yield PostgresEngineTransaction(uow.session, lease, uow.now, commands)
+        lease.sent_at = sent
+        lease.command_seq = seq
+
+    async def frozen(self, known: Frozen, tenants: Sequence[str], environment: str) -> Frozen:
+        """Read the freezes again if they changed."""
+        async with self._database.engine() as uow:
+            version = (await uow.session.execute(_FLEET_VERSION)).scalar_one_or_none()
+            ended = known.until is not None and known.until <= uow.now
+            if version is None or (version == known.version and not ended):
+                return known
+            return await freezes.read_frozen(uow.session, tenants, environment, version)
+
+    async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:
+        """Read contents by hash."""
+        async with self._database.engine() as uow:
+            values = {"tenants": [a.tenant for a in asks], "hashes": [a.content for a in asks]}
+            found = {(row.tenant, row.hash): row.body for row in await uow.session.execute(_CONTENTS, values)}
+        return {ask: unpack(found[ask.tenant, ask.content]) for ask in asks if (ask.tenant, ask.content) in found}
+
+    async def given(self, asks: Sequence[Ask], app: str) -> Mapping[Ask, Given]:
+        """Read what revisions gave."""
+        values: dict[str, Any] = {"tenants": [a.tenant for a in asks], "environments": [a.environment for a in asks]}
+        async with self._database.engine() as uow:
+            rows = (
+                await uow.session.execute(_GIVEN, values | {"revisions": [a.revision for a in asks], "app": app})
+            ).all()
+        return {Ask(row.tenant, row.environment, row.revision): _given(row) for row in rows}
+
+
+class PostgresEngineTransaction:
+    """See `controlplane.ports.engine.EngineTransaction`."""
+
+    def __init__(self, session: AsyncSession, lease: HeldLease, now: datetime, commands: Sequence[CommandRow]) -> None:
+        self._session = session
+        self._id = lease.subject_id
+        self._lease = lease
+        self._deltas: dict[str, Amount] = {}
+        self._fleet_version = -1
+        self.now = now
+        self.commands = commands
+
+    async def write(self, decision: Decision, *, app: str, environment: str) -> None:
+        """Write a decision; what it gives back is kept for `settle`."""
+        targets = [new for _, new in decision.targets.values()]
+        await write.write_rollout(self._session, self._id, decision.rollout)
+        await write.write_waves(self._session, self._id, decision)
+        await write.write_targets(self._session, self._id, targets)
+        returned = await write.write_consequences(self._session, self._id, decision, app=app, environment=environment)
+        await write.write_events(self._session, self._id, decision.events, self.now)
+        self._note({scope: -amount for scope, amount in returned.items()})
+
+    async def observe(
+        self, observed: Sequence[Observed], done: Sequence[EffectDone], *, app: str, environment: str
+    ) -> None:
+        """Write what effects came back with."""
+        await write.write_observed(self._session, self._id, observed, done, {"app": app, "environment": environment})
+
+    async def lock_environments(
+        self, tenants: Sequence[str], app: str, environment: str
+    ) -> Mapping[str, EnvironmentRow]:
+        """Lock environments; those of stuck targets are freed of old debts."""
+        rows = await start.lock_environments(self._session, self._id, tenants, app=app, environment=environment)
+        dirty = [row.tenant for row in rows.values() if row.dirty]
+        if dirty:
+            debts = await start.old_debts(self._session, self._id, dirty, environment)
+            self._note({scope: -amount for scope, amount in debts.items()})
+        return rows
+
+    async def lock_budgets(self, scopes: Iterable[str]) -> Mapping[str, Budget]:
+        """Lock budgets, with what this transaction gives back subtracted."""
+        budgets, self._fleet_version = await start.lock_budgets(self._session, {*scopes, *self._deltas})
+        return {s: Budget(b.cap, b.reserved + self._deltas.get(s, 0), b.closed) for s, b in budgets.items()}
+
+    async def issue(
+        self, started: Sequence[Started], work: Mapping[str, Work], *, app: str, environment: str, release: str
+    ) -> None:
+        """Write who starts and what is issued."""
+        place = {"app": app, "environment": environment}
+        await start.issue(self._session, self._id, started, work, place, release)
+
+    async def settle(self, taken: Mapping[str, Amount]) -> None:
+        """Write the budgets."""
+        self._note(dict(taken))
+        await start.settle(self._session, self._id, self._deltas)
+
+    async def frozen(self, known: Frozen, tenants: Sequence[str]) -> Frozen:
+        """Read freezes again if the fleet row's version moved, or one has ended."""
+        ended = known.until is not None and known.until <= self.now
+        if known.version == self._fleet_version and not ended:
+            return known
+        environment = await self._environment()
+        return await freezes.read_frozen(self._session, tenants, environment, self._fleet_version)
+
+    async def hold(self, app: str, release: str, reason: str) -> None:
+        """Hold the release."""
+        from controlplane.domain.names import new_id
+
+        await self._session.execute(
+            _HOLD, {"hold": new_id(self.now), "id": self._id, "app": app, "version": release, "reason": reason}
+        )
+
+    async def prove(self, app: str, release: str) -> None:
+        """Note that the release is proven."""
+        await self._session.execute(_PROVE, {"id": self._id, "app": app, "version": release})
+
+    async def postpone(self, due_at: datetime) -> None:
+        """Set when the sweeper looks next."""
+        await self._session.execute(_POSTPONE, {"id": self._id, "due": due_at})
+
+    async def applied(self, up_to: int) -> None:
+        """Note commands as applied."""
+        await mark_applied(self._session, self._lease.kind, self._id, up_to)
+
+    async def _environment(self) -> str:
+        statement = text("select environment from rollouts where id = :id")
+        return str((await self._session.execute(statement, {"id": self._id})).scalar_one())
+
+    def _note(self, deltas: Mapping[str, Amount]) -> None:
+        for scope, delta in deltas.items():
+            self._deltas[scope] = self._deltas.get(scope, 0) + delta
+
+
+def pack(rendered: Rendered) -> bytes:
+    """Content as stored: zlib over JSON."""
+    return zlib.compress(orjson.dumps(rendered.model_dump(mode="json")), level=6)
+
+
+def unpack(body: bytes) -> Rendered:
+    """Content as it was."""
+    return Rendered.model_validate(orjson.loads(zlib.decompress(body)))
+
+
+def _given(row: Any) -> Given:
+    return Given(row.revision, unpack(row.body), tuple(InventoryItem.model_validate(item) for item in row.inventory))

@@ -1,0 +1,278 @@
+"""Writing a decision: each table in one statement, row counts compared with what was sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.adapters.postgres.uow import as_json
+from controlplane.domain.consequences import Consequence, consequence_of
+from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
+from controlplane.domain.rollouts import ROLLOUT_OVER, TargetState
+from controlplane.ports.engine import Observed
+from controlplane.ports.trace import trace_headers
+
+from .rows import memory_of
+
+_TARGETS = text(
+    """
+    update targets t set state = x.state, code = x.code, reason = x.reason, base_revision = x.base, revision = x.revision,
+      attempt = x.attempt, epoch = x.epoch, since = x.since, started_at = x.started_at, ended_at = x.ended_at,
+      memory = jsonb_set(t.memory, '{driver}', cast(x.memory as jsonb))
+    from unnest(cast(:tenants as text[]), cast(:states as text[]), cast(:codes as text[]), cast(:reasons as text[]),
+                cast(:bases as int[]), cast(:revisions as int[]), cast(:attempts as int[]), cast(:epochs as bigint[]),
+                cast(:since as timestamptz[]), cast(:started as timestamptz[]), cast(:ended as timestamptz[]), cast(:memories as text[]))
+      as x(tenant, state, code, reason, base, revision, attempt, epoch, since, started_at, ended_at, memory)
+    where t.rollout_id = :id and t.tenant = x.tenant
+    """
+)
+_WAVES = text(
+    """
+    update waves w set state = x.state, started_at = x.started_at, ended_at = x.ended_at, detail = cast(x.detail as jsonb)
+    from unnest(cast(:waves as int[]), cast(:states as text[]), cast(:started as timestamptz[]), cast(:ended as timestamptz[]),
+                cast(:details as text[])) as x(wave, state, started_at, ended_at, detail)
+    where w.rollout_id = :id and w.wave = x.wave
+    """
+)
+_ROLLOUT = text(
+    """
+    update rollouts set state = :state, outcome = :outcome, started_at = :started, ended_at = :ended, memory = cast(:memory as jsonb),
+      due_at = case when :over then null else now() end
+    where id = :id
+    """
+)
+_NUMBERS = text("update rollouts set event_seq = event_seq + :count where id = :id returning event_seq")
+_HISTORY = text(
+    """
+    insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
+    select 'rollout', :subject, x.seq, x.type, x.tenant, cast(x.data as jsonb), now()
+    from unnest(cast(:seqs as bigint[]), cast(:types as text[]), cast(:tenants as text[]), cast(:data as text[]))
+      as x(seq, type, tenant, data)
+    """
+)
+_OUTBOX = text(
+    """
+    insert into outbox (subject, msg_id, payload, headers)
+    select x.subject, x.msg_id, cast(x.payload as jsonb), cast(:headers as jsonb)
+    from unnest(cast(:subjects as text[]), cast(:msg_ids as text[]), cast(:payloads as text[])) as x(subject, msg_id, payload)
+    """
+)
+_REVISIONS = text(
+    """
+    update revisions r set state = x.state, verified_at = case when x.state = 'verified' then now() else r.verified_at end
+    from unnest(cast(:tenants as text[]), cast(:revisions as int[]), cast(:states as text[])) as x(tenant, revision, state)
+    where r.tenant = x.tenant and r.environment = :environment and r.app = :app and r.revision = x.revision
+    """
+)
+_APPS = text(
+    """
+    update tenant_apps a set revision = coalesce(x.runs, a.revision), verified_revision = coalesce(x.verified, a.verified_revision)
+    from unnest(cast(:tenants as text[]), cast(:runs as int[]), cast(:verified as int[])) as x(tenant, runs, verified)
+    where a.tenant = x.tenant and a.environment = :environment and a.app = :app
+    """
+)
+_FREE = text(
+    """
+    update environments e set slot_kind = null, slot_id = null, slot_since = null, dirty = coalesce(x.dirty, e.dirty)
+    from unnest(cast(:tenants as text[]), cast(:dirty as boolean[])) as x(tenant, dirty)
+    where e.tenant = x.tenant and e.environment = :environment and e.slot_id = :id
+    """
+)
+_GIVE_BACK = text(
+    """
+    with gone as (
+      delete from reservations r
+      using unnest(cast(:tenants as text[]), cast(:ends as text[])) as x(tenant, end_state)
+      where r.rollout_id = :id and r.tenant = x.tenant and not (x.end_state = 'stuck' and r.scope like '%/unverified')
+      returning r.scope, r.amount
+    )
+    select scope, sum(amount) as amount from gone group by scope
+    """
+)
+_OBSERVED = text(
+    """
+    update steps s set state = 'OBSERVED', observed_at = now(), outcome = x.outcome, result = cast(x.result as jsonb)
+    from unnest(cast(:steps as uuid[]), cast(:ordinals as int[]), cast(:outcomes as text[]), cast(:results as text[]))
+      as x(step_id, ordinal, outcome, result)
+    where s.step_id = x.step_id and s.ordinal = x.ordinal
+    """
+)
+_INVENTORY = text(
+    """
+    update revisions r set inventory = cast(x.inventory as jsonb)
+    from targets t, unnest(cast(:tenants as text[]), cast(:inventories as text[])) as x(tenant, inventory)
+    where t.rollout_id = :id and t.tenant = x.tenant and r.tenant = x.tenant and r.environment = :environment and r.app = :app
+      and r.revision = t.revision
+    """
+)
+
+
+class RowCountError(RuntimeError):
+    """A multi-row write changed another number of rows than it was sent: the transaction is rolled back."""
+
+
+async def execute_exactly(session: AsyncSession, statement: Any, values: dict[str, Any], count: int, what: str) -> None:
+    """Execute a multi-row write and compare its row count: a row hidden by a policy or a wrong key must not pass silently."""
+    result = await session.execute(statement, values)
+    changed = result.rowcount  # type: ignore[attr-defined]  # a cursor result, which the annotation does not say
+    if changed != count:
+        raise RowCountError(f"{what}: {changed} rows written of {count} sent")
+
+
+async def write_targets(session: AsyncSession, rollout_id: uuid.UUID, targets: Sequence[TargetNow]) -> None:
+    """Write target rows."""
+    if not targets:
+        return
+    values = {
+        "id": rollout_id,
+        "tenants": [t.tenant for t in targets],
+        "states": [str(t.state) for t in targets],
+        "codes": [t.code for t in targets],
+        "reasons": [t.reason for t in targets],
+        "bases": [t.base_revision for t in targets],
+        "revisions": [t.revision for t in targets],
+        "attempts": [t.attempt for t in targets],
+        "epochs": [t.epoch for t in targets],
+        "since": [t.since for t in targets],
+        "started": [t.started_at for t in targets],
+        "ended": [t.ended_at for t in targets],
+        "memories": [as_json(memory_of(t)) for t in targets],
+    }
+    await execute_exactly(session, _TARGETS, values, len(targets), "targets")
+
+
+async def write_waves(session: AsyncSession, rollout_id: uuid.UUID, decision: Decision) -> None:
+    """Write wave rows."""
+    waves = list(decision.waves.values())
+    if not waves:
+        return
+    values = {
+        "id": rollout_id,
+        "waves": [w.index for w in waves],
+        "states": [str(w.state) for w in waves],
+        "started": [w.started_at for w in waves],
+        "ended": [w.since if w.state in ("done", "failed") else None for w in waves],
+        "details": [as_json({"code": w.code, "reason": w.reason}) for w in waves],
+    }
+    await execute_exactly(session, _WAVES, values, len(waves), "waves")
+
+
+async def write_rollout(session: AsyncSession, rollout_id: uuid.UUID, rollout: RolloutNow | None) -> None:
+    """Write the rollout's row."""
+    if rollout is None:
+        return
+    memory = {name: getattr(rollout, name) for name in ("reason", "halted", "abort", "hold") if getattr(rollout, name)}
+    values = {
+        "id": rollout_id,
+        "state": str(rollout.state),
+        "outcome": rollout.outcome,
+        "started": rollout.started_at,
+        "ended": rollout.ended_at,
+        "memory": as_json(memory),
+        "over": rollout.state in ROLLOUT_OVER,
+    }
+    await execute_exactly(session, _ROLLOUT, values, 1, "rollouts")
+
+
+async def write_events(session: AsyncSession, rollout_id: uuid.UUID, events: Sequence[Event], now: Any) -> None:
+    """Number the lines of history under the rollout's row lock, and copy them to the outbox."""
+    if not events:
+        return
+    last = int((await session.execute(_NUMBERS, {"id": rollout_id, "count": len(events)})).scalar_one())
+    seqs = list(range(last - len(events) + 1, last + 1))
+    subject = str(rollout_id)
+    types = [f"dev.seawall.rollout.{event.change}.v1" for event in events]
+    values = {"subject": subject, "seqs": seqs, "types": types, "tenants": [e.tenant for e in events]}
+    await session.execute(_HISTORY, {**values, "data": [as_json(e.data) for e in events]})
+    copies = [
+        {"kind": "rollout", "id": subject, "seq": s, "type": kind, "tenant": e.tenant, "time": now, "data": e.data}
+        for s, kind, e in zip(seqs, types, events, strict=True)
+    ]
+    subjects = [f"sw.event.{e.tenant or '_fleet'}.rollout.{e.change}" for e in events]
+    outbox = {
+        "subjects": subjects,
+        "msg_ids": [f"rollout-{subject}-{s}" for s in seqs],
+        "headers": as_json(trace_headers()),
+    }
+    await session.execute(_OUTBOX, {**outbox, "payloads": [as_json(copy) for copy in copies]})
+
+
+async def write_consequences(
+    session: AsyncSession, rollout_id: uuid.UUID, decision: Decision, *, app: str, environment: str
+) -> dict[str, Any]:
+    """Write what changes of targets mean for revisions, apps, slots; returns what each budget gets back."""
+    found = [(new, consequence_of(old, new)) for old, new in decision.targets.values()]
+    place = {"app": app, "environment": environment}
+    states = [(n.tenant, n.revision, c.revision_state) for n, c in found if c.revision_state and n.revision is not None]
+    if states:
+        values = {
+            "tenants": [s[0] for s in states],
+            "revisions": [s[1] for s in states],
+            "states": [s[2] for s in states],
+        }
+        await execute_exactly(session, _REVISIONS, values | place, len(states), "revisions")
+    apps = [c for _, c in found if c.runs is not None or c.verified is not None]
+    if apps:
+        values = {
+            "tenants": [c.tenant for c in apps],
+            "runs": [c.runs for c in apps],
+            "verified": [c.verified for c in apps],
+        }
+        await execute_exactly(session, _APPS, values | place, len(apps), "tenant_apps")
+    freed = [c for _, c in found if c.free_slot]
+    if freed:
+        values = {"id": rollout_id, "tenants": [c.tenant for c in freed], "dirty": [c.dirty for c in freed]}
+        await session.execute(_FREE, values | {"environment": environment})
+    return await _give_back(session, rollout_id, [c for _, c in found])
+
+
+async def _give_back(session: AsyncSession, rollout_id: uuid.UUID, found: Sequence[Consequence]) -> dict[str, Any]:
+    ends = [(c.tenant, c.give_back) for c in found if c.give_back]
+    if not ends:
+        return {}
+    values = {"id": rollout_id, "tenants": [e[0] for e in ends], "ends": [e[1] for e in ends]}
+    return {row.scope: row.amount for row in await session.execute(_GIVE_BACK, values)}
+
+
+async def write_observed(
+    session: AsyncSession,
+    rollout_id: uuid.UUID,
+    observed: Sequence[Observed],
+    done: Sequence[EffectDone],
+    place: dict[str, str],
+) -> None:
+    """Write ledger rows as OBSERVED, and inventories."""
+    if observed:
+        values = {
+            "steps": [o.step_id for o in observed],
+            "ordinals": [o.ordinal for o in observed],
+            "outcomes": [o.outcome for o in observed],
+            "results": [as_json(dict(o.result)) for o in observed],
+        }
+        await execute_exactly(session, _OBSERVED, values, len(observed), "steps")
+    inventories = [d for d in done if d.phase == "apply" and d.inventory]
+    if inventories:
+        values = {
+            "id": rollout_id,
+            "tenants": [d.tenant for d in inventories],
+            "inventories": [as_json([_item(one) for one in d.inventory]) for d in inventories],
+        }
+        await execute_exactly(session, _INVENTORY, values | place, len(inventories), "revisions")
+
+
+def _item(one: tuple[str, str, str, str]) -> dict[str, Any]:
+    api_version, kind, name, uid = one
+    return {"key": {"api_version": api_version, "kind": kind, "name": name}, "uid": uid or None}
+
+
+def went_back_to_pending(decision: Decision) -> list[str]:
+    """Targets a retry made pending again: whatever they still held returns first."""
+    return [
+        t
+        for t, (old, new) in decision.targets.items()
+        if new.state is TargetState.PENDING and old.state is not new.state
+    ]

@@ -1,0 +1,92 @@
+"""What a person's command does to a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.domain.draft import Draft
+from controlplane.domain.engine import CommandSeen, TargetNow, WaveNow
+from controlplane.domain.progress import abort_forward, cancel_pending
+from controlplane.domain.rollouts import TARGET_RETRYABLE, RolloutState, TargetState, WaveState
+
+_R = RolloutState
+
+
+def take_command(draft: Draft, command: CommandSeen) -> set[int]:
+    """Carry out one command; returns the waves it touched. One that no longer makes sense changes nothing."""
+    match command.command:
+        case "pause" if draft.rollout.state is _R.RUNNING:
+            draft.move_rollout(_R.PAUSED)
+            draft.tell("paused", {"by": command.actor, "reason": str(command.body.get("reason", ""))})
+        case "resume" if draft.rollout.state is _R.PAUSED:
+            draft.move_rollout(_R.RUNNING)
+            draft.tell("resumed", {"by": command.actor})
+        case "abort":
+            _abort(draft, command)
+        case "supersede":
+            _supersede(draft, command)
+        case "retry":
+            return _retry(draft, command)
+    return set()
+
+
+def _abort(draft: Draft, command: CommandSeen) -> None:
+    """`finish`: what is in flight goes on; `rollBack`: it goes back. What has not started never does."""
+    back = command.body.get("inFlight") == "rollBack"
+    reason = str(command.body.get("reason", "") or f"aborted by {command.actor}")
+    draft.set_rollout(abort="rollBack" if back else "finish", reason=reason)
+    draft.tell("aborting", {"by": command.actor, "inFlight": draft.rollout.abort, "reason": reason})
+    for wave in draft.waves():
+        cancel_pending(draft, wave, "aborted", reason)
+        if back:
+            abort_forward(draft, draft.wave(wave.index))
+    if back and draft.rollout.state in (_R.RUNNING, _R.PAUSED):
+        draft.move_rollout(_R.ROLLING_BACK)
+    elif draft.rollout.state is _R.PAUSED:
+        # Aborting ends a pause: ways back of what fails meanwhile must be free to go.
+        draft.move_rollout(_R.RUNNING)
+
+
+def _supersede(draft: Draft, command: CommandSeen) -> None:
+    by = str(command.body.get("rollout", "a newer rollout"))
+    draft.set_rollout(abort="superseded", reason=f"superseded by {by}")
+    for wave in draft.waves():
+        cancel_pending(draft, wave, "superseded", f"superseded by {by}")
+    draft.tell("superseded", {"by": by})
+    if draft.rollout.state is _R.PAUSED:
+        draft.move_rollout(_R.RUNNING)
+
+
+def _retry(draft: Draft, command: CommandSeen) -> set[int]:
+    """Start a new attempt with identical content for targets that failed, were skipped, deferred or cancelled."""
+    if draft.rollout.abort:
+        return set()
+    named = command.body.get("tenants")
+    wanted = set(named) if isinstance(named, list) else None
+    touched: set[int] = set()
+    for wave in draft.waves():
+        for tenant in wave.order:
+            target = draft.target(tenant)
+            if target.state in TARGET_RETRYABLE and (wanted is None or tenant in wanted):
+                _again(draft, target)
+                touched.add(wave.index)
+        if wave.index in touched:
+            _reopen(draft, draft.wave(wave.index))
+    if touched:
+        draft.set_rollout(halted="", reason="", hold=False)
+        draft.tell("retried", {"by": command.actor, "waves": sorted(touched)})
+    return set()
+
+
+def _again(draft: Draft, target: TargetNow) -> None:
+    fresh = replace(
+        target, failed=False, code="", reason="", soak_since=None, samples=0, sampled_at=None, retry_at=None
+    )
+    stuck = target.state is TargetState.STUCK and target.revision is not None
+    base = target.revision if stuck and target.revision is not None else target.base_revision
+    draft.move(fresh, TargetState.PENDING, attempt=target.attempt + 1, base_revision=base)
+
+
+def _reopen(draft: Draft, wave: WaveNow) -> None:
+    if wave.state is WaveState.FAILED:
+        draft.move_wave(wave, WaveState.RUNNING, code="", reason="", cursor=0)

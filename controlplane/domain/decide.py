@@ -1,0 +1,187 @@
+"""The engine's one decision: what happens next in a rollout, given what changed. Pure; the driver makes it true.
+
+Numbered as a person would do it: (1) take the changes in, (2) judge the waves they touched, (3) start the next wave,
+(4) choose who goes back, (5) choose who goes forward, (6) end the rollout when nothing is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from controlplane.domain.commands import take_command
+from controlplane.domain.decide_wave import judge_wave
+from controlplane.domain.draft import Draft
+from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Looked, Memory, WaveNow
+from controlplane.domain.progress import cancel_pending, take_effect, take_explanation, take_look, want_back
+from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState, WaveState
+
+BATCH = 64
+"""Most targets that one transaction starts: bounds its size and the time budget rows stay locked."""
+
+
+def decide(memory: Memory, changes: Iterable[Change], now: datetime) -> Draft:
+    """Decide from a driver's memory, which is left as it is, and what changed since.
+
+    The draft says what to write (`take`), who wants to start (`forward`, `onward`, in order) and when to look again.
+    Costs what changed and what can start, never the number of targets. Raises `TransitionError` if a change asks for a
+    state that the tables don't hold: a bug.
+    """
+    draft = Draft(memory, now)
+    if draft.rollout.state in ROLLOUT_OVER:
+        return draft
+    _take_in(draft, changes)
+    _start_if_due(draft)
+    _judge_waves(draft, draft.touched)
+    draft.touched.clear()
+    _start_next_wave(draft)
+    draft.onward = _choose_onward(draft)
+    draft.forward = _choose_forward(draft)
+    _end_if_done(draft)
+    return draft
+
+
+def _take_in(draft: Draft, changes: Iterable[Change]) -> None:
+    """Step 1. Notes the waves whose tally may have moved."""
+    for change in changes:
+        match change:
+            case CommandSeen():
+                draft.touched |= take_command(draft, change)
+            case EffectDone():
+                draft.touched.add(take_effect(draft, change))
+            case Looked():
+                draft.touched.add(take_look(draft, change))
+            case Explained():
+                take_explanation(draft, change)
+
+
+def _start_if_due(draft: Draft) -> None:
+    rollout = draft.rollout
+    due = rollout.not_before is None or rollout.not_before <= draft.now
+    if rollout.state is RolloutState.PLANNED and due:
+        draft.move_rollout(RolloutState.RUNNING, started_at=draft.now)
+        draft.tell("started", {"targets": draft.memory.plan.size})
+
+
+def _judge_waves(draft: Draft, touched: set[int]) -> None:
+    """Step 2. A wave that fails halts the rollout, or (`then: continue`) only itself."""
+    for index in sorted(touched):
+        wave = draft.wave(index)
+        if wave.state not in (WaveState.RUNNING, WaveState.SOAKING):
+            continue
+        verdict = judge_wave(wave.tally, draft.memory.plan.waves[index].success)
+        if verdict.outcome == "succeeded":
+            judging = draft.move_wave(wave, WaveState.JUDGING)
+            draft.move_wave(judging, WaveState.DONE, code=verdict.code, reason=verdict.reason)
+            draft.tell("wave-passed", {"wave": wave.name, "reason": verdict.reason})
+        elif verdict.outcome != "running":
+            _fail_wave(draft, wave, verdict.code, verdict.reason)
+
+
+def _fail_wave(draft: Draft, wave: WaveNow, code: str, reason: str) -> None:
+    draft.move_wave(wave, WaveState.FAILED, code=code, reason=reason)
+    draft.tell("wave-failed", {"wave": wave.name, "code": code, "reason": reason})
+    policy = draft.memory.plan.on_failure
+    if policy.roll_back == "wave":
+        _send_back(draft, (wave,))
+    elif policy.roll_back == "rollout":
+        _send_back(draft, tuple(draft.waves()))
+    if policy.then == "halt" or draft.rollout.abort:
+        draft.set_rollout(halted=code, reason=f"wave {wave.name}: {reason}", hold=code == "too-many-failures")
+        for one in draft.waves():
+            cancel_pending(draft, one, "halted", f"wave {wave.name} failed")
+    else:
+        cancel_pending(draft, wave, "halted", reason)
+
+
+def _send_back(draft: Draft, waves: tuple[WaveNow, ...]) -> None:
+    """Mark what was verified in these waves for the way back; those in flight follow as they are verified."""
+    for wave in waves:
+        for tenant in wave.order:
+            if draft.target(tenant).state is TargetState.VERIFIED:
+                want_back(draft, draft.target(tenant), "policy", f"wave {wave.name} goes back as a whole")
+
+
+def _start_next_wave(draft: Draft) -> None:
+    """Step 3. Waves run one after the other; a failed one lets the next start only under `then: continue`."""
+    if draft.rollout.state is not RolloutState.RUNNING or draft.rollout.halted or draft.rollout.abort:
+        return
+    for wave in draft.waves():
+        if wave.state in (WaveState.RUNNING, WaveState.SOAKING, WaveState.GATING, WaveState.JUDGING):
+            return
+        if wave.state is WaveState.PENDING:
+            started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now)
+            draft.tell("wave-started", {"wave": wave.name, "targets": len(wave.order)})
+            _judge_waves(draft, {started.index})
+            if draft.wave(wave.index).state is WaveState.RUNNING:
+                return
+
+
+def _choose_onward(draft: Draft) -> tuple[str, ...]:
+    """Step 4. Whoever wants its next work: ways back above all. Freezes don't stop them, a pause does."""
+    if draft.rollout.state not in (RolloutState.RUNNING, RolloutState.ROLLING_BACK):
+        return ()
+    chosen: list[str] = []
+    for tenant in draft.wanting():
+        target = draft.target(tenant)
+        if target.phase == "" and (target.retry_at is None or target.retry_at <= draft.now):
+            chosen.append(tenant)
+        if len(chosen) == BATCH:
+            break
+    return tuple(chosen)
+
+
+def _choose_forward(draft: Draft) -> tuple[str, ...]:
+    """Step 5. The running wave's pending targets in order, as many as have a free place; none while one is ill."""
+    rollout = draft.rollout
+    if rollout.state is not RolloutState.RUNNING or rollout.halted or rollout.abort or draft.memory.frozen.all_reason:
+        return ()
+    waves = [wave for wave in draft.waves() if wave.state is WaveState.RUNNING]
+    if not waves or any(wave.ill for wave in draft.waves()):
+        return ()
+    free = min(BATCH, draft.memory.plan.limits.in_flight - draft.in_flight)
+    chosen: list[str] = []
+    for wave in waves:
+        chosen += _pending(draft, wave, free - len(chosen))
+    return tuple(chosen)
+
+
+def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:
+    """The next targets of a wave that are pending and not waiting, frozen ones passed over."""
+    found: list[str] = []
+    first = len(wave.order)
+    for position in range(wave.cursor, len(wave.order)):
+        if len(found) >= most:
+            first = min(first, position)
+            break
+        target = draft.target(wave.order[position])
+        if target.state is not TargetState.PENDING:
+            continue
+        first = min(first, position)
+        waits = target.retry_at is not None and target.retry_at > draft.now
+        if not waits and target.tenant not in draft.memory.frozen.tenants:
+            found.append(target.tenant)
+    if first > wave.cursor:
+        draft.skip_to(wave, first)
+    return found
+
+
+def _end_if_done(draft: Draft) -> None:
+    """Step 6. Over when nothing is in flight and no wave can start, even with stuck targets."""
+    rollout = draft.rollout
+    if rollout.state in (RolloutState.PLANNED, RolloutState.DRAFT) and not rollout.abort:
+        return
+    if draft.in_flight or any(wave.pending for wave in draft.waves()):
+        return
+    if rollout.abort:
+        draft.move_rollout(RolloutState.ABORTED, outcome=rollout.abort, ended_at=draft.now)
+        draft.tell("aborted", {"outcome": rollout.abort, "reason": rollout.reason})
+    elif rollout.state is RolloutState.PAUSED:
+        return
+    elif rollout.halted or any(wave.state is WaveState.FAILED for wave in draft.waves()):
+        outcome = rollout.halted or "wave-failed"
+        draft.move_rollout(RolloutState.FAILED, outcome=outcome, ended_at=draft.now)
+        draft.tell("failed", {"outcome": outcome, "reason": draft.rollout.reason})
+    elif all(wave.state is WaveState.DONE for wave in draft.waves()):
+        draft.move_rollout(RolloutState.SUCCEEDED, outcome="succeeded", ended_at=draft.now)
+        draft.tell("succeeded", {})

@@ -1,0 +1,243 @@
+"""How one target moves on: its external work came back, or somebody looked at its health."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from controlplane.domain.decide_wave import judge_soak, progress_due_at
+from controlplane.domain.draft import Draft
+from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
+from controlplane.domain.health import Health
+from controlplane.domain.plans import PlannedWave
+from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
+
+_SAMPLE_SPACING = timedelta(seconds=1)
+_BLAMELESS = frozenset({"quota", "gone"})
+
+
+def plan_of(draft: Draft, target: TargetNow) -> PlannedWave:
+    """The plan of a target's wave."""
+    return draft.memory.plan.waves[target.wave]
+
+
+def granted(target: TargetNow, *, epoch: int, revision: int, migrates: bool, prunes: bool, now: datetime) -> TargetNow:
+    """A pending target that was admitted and got its places: preflight is behind it, its first work is issued."""
+    state = TargetState.MIGRATE if migrates else TargetState.APPLY
+    return replace(
+        target,
+        state=state,
+        phase="migrate" if migrates else "apply",
+        since=now,
+        started_at=now,
+        ended_at=None,
+        epoch=epoch,
+        revision=revision,
+        prunes=prunes,
+        code="",
+        reason="",
+        retry_at=None,
+        waiting_since=None,
+        expected=(),
+        judgement=None,
+    )
+
+
+def granted_onward(target: TargetNow, *, epoch: int, now: datetime) -> TargetNow:
+    """A target whose next work was issued: the apply after its migration, its prune, or its way back."""
+    wants = target.wants
+    if wants == "apply":
+        return replace(
+            target,
+            state=TargetState.APPLY,
+            phase="apply",
+            wants="",
+            since=now,
+            epoch=epoch,
+            retry_at=None,
+            waiting_since=None,
+        )
+    if wants == "prune":
+        return replace(target, phase="prune", wants="", epoch=epoch, retry_at=None, waiting_since=None)
+    return replace(
+        target,
+        state=TargetState.ROLLING_BACK,
+        phase="back",
+        wants="",
+        since=now,
+        ended_at=None,
+        epoch=epoch,
+        retry_at=None,
+        waiting_since=None,
+        expected=(),
+        judgement=None,
+        ill_since=None,
+    )
+
+
+def take_effect(draft: Draft, change: EffectDone) -> int:
+    """External work came back."""
+    target = draft.target(change.tenant)
+    if target.phase != change.phase:
+        return target.wave
+    idle = replace(target, phase="")
+    if target.state in TARGET_FORWARD and draft.rollout.abort == "rollBack":
+        fail(draft, idle, "aborted", "a person aborted the rollout", blame=False)
+        return target.wave
+    match change.phase, change.outcome:
+        case "prune", _:
+            draft.put(idle)
+        case "migrate", "ok":
+            draft.put(replace(idle, wants="apply"))
+        case "apply", "ok":
+            moved = draft.move(idle, TargetState.VERIFY, expected=change.expected)
+            draft.look_at(draft.now, moved.tenant)
+            draft.look_at(progress_due_at(draft.now, plan_of(draft, moved).success), moved.tenant)
+        case "back", "ok":
+            moved = draft.put(replace(idle, expected=change.expected))
+            draft.look_at(draft.now, moved.tenant)
+            draft.look_at(progress_due_at(draft.now, plan_of(draft, moved).success), moved.tenant)
+        case "back", _:
+            _strand(draft, idle, change.code, change.reason)
+        case _:
+            fail(draft, idle, change.code, change.reason, blame=change.outcome not in _BLAMELESS)
+    return target.wave
+
+
+def fail(draft: Draft, target: TargetNow, code: str, reason: str, *, blame: bool = True) -> None:
+    """A target's way forward has failed; it goes back where there is a way, else it is stuck."""
+    failed = draft.move(
+        target, TargetState.FAILED, event="target-failed", code=code, reason=reason, failed=blame, ill_since=None
+    )
+    if failed.way_back == "reapply":
+        draft.put(replace(failed, wants="back"))
+    else:
+        _strand(draft, failed, code, f"{reason}; there is no verified revision to go back to")
+
+
+def want_back(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
+    """Mark a verified target for the way back, if it has one."""
+    if target.way_back == "reapply":
+        draft.put(replace(target, wants="back", code=code, reason=reason))
+
+
+def _strand(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
+    draft.move(target, TargetState.STUCK, event="target-stuck", code=code, reason=reason, wants="")
+
+
+def take_look(draft: Draft, change: Looked) -> int:
+    """Somebody looked at a target's workloads in the cache."""
+    target = draft.target(change.tenant)
+    if target.phase == "":
+        match target.state:
+            case TargetState.VERIFY:
+                _look_verifying(draft, target, change)
+            case TargetState.SOAK:
+                _look_soaking(draft, target, change)
+            case TargetState.ROLLING_BACK:
+                _look_going_back(draft, target, change)
+    return target.wave
+
+
+def _late(draft: Draft, target: TargetNow, since: datetime) -> bool:
+    return draft.now >= progress_due_at(since, plan_of(draft, target).success)
+
+
+def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
+    if not look.live:
+        draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
+        return
+    judgement = look.judgement
+    if judgement.health is Health.HEALTHY:
+        soaking = draft.move(
+            target, TargetState.SOAK, judgement=judgement, soak_since=draft.now, samples=1, sampled_at=draft.now
+        )
+        _finish_soak(draft, soaking)
+    elif judgement.quota_blocked:
+        fail(draft, target, "quota", f"{judgement.reason}: the namespace's quota is full", blame=False)
+    elif judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
+        fail(draft, target, "unhealthy" if judgement.health is Health.UNHEALTHY else "no-progress", judgement.reason)
+    elif judgement != target.judgement:
+        draft.put(replace(target, judgement=judgement))
+
+
+def _look_soaking(draft: Draft, target: TargetNow, look: Looked) -> None:
+    """A healthy look counts as a sample when it is spaced from the last; ill health starts the soak again, or ends it."""
+    if not look.live:
+        draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
+        return
+    if look.judgement.health is Health.HEALTHY:
+        if target.ill_since is not None:
+            target = replace(target, ill_since=None, soak_since=draft.now, samples=0, sampled_at=None)
+        if target.sampled_at is None or draft.now >= target.sampled_at + _spacing(draft, target):
+            target = replace(target, samples=target.samples + 1, sampled_at=draft.now)
+        _finish_soak(draft, draft.put(replace(target, judgement=look.judgement)))
+        return
+    ill_since = target.ill_since or draft.now
+    if look.judgement.health is Health.UNHEALTHY or _late(draft, target, ill_since):
+        fail(draft, target, "unhealthy", look.judgement.reason)
+    else:
+        ill = draft.put(replace(target, ill_since=ill_since, judgement=look.judgement))
+        draft.look_at(progress_due_at(ill_since, plan_of(draft, ill).success), ill.tenant)
+
+
+def _spacing(draft: Draft, target: TargetNow) -> timedelta:
+    soak = plan_of(draft, target).soak
+    return min(_SAMPLE_SPACING, soak.for_ / soak.samples) if soak.for_ else _SAMPLE_SPACING
+
+
+def _finish_soak(draft: Draft, target: TargetNow) -> None:
+    soak = plan_of(draft, target).soak
+    state = judge_soak(soak, since=target.soak_since or draft.now, samples=target.samples, now=draft.now)
+    if not state.done:
+        after = _spacing(draft, target) if state.samples_left else state.time_left
+        draft.look_at(draft.now + after, target.tenant)
+        return
+    verified = draft.move(target, TargetState.VERIFIED, event="target-verified")
+    if _goes_back_anyway(draft, draft.wave(verified.wave)):
+        want_back(draft, verified, "policy", "its wave failed while it was on its way")
+    elif verified.prunes:
+        draft.put(replace(verified, wants="prune"))
+
+
+def _goes_back_anyway(draft: Draft, wave: WaveNow) -> bool:
+    """Whether the failure policy already sent this target's wave, or the whole rollout, back."""
+    policy = draft.memory.plan.on_failure.roll_back
+    if policy == "wave":
+        return wave.state == "failed"
+    return policy == "rollout" and any(one.state == "failed" for one in draft.waves())
+
+
+def _look_going_back(draft: Draft, target: TargetNow, look: Looked) -> None:
+    if not look.live:
+        draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
+    elif look.judgement.health is Health.HEALTHY:
+        draft.move(target, TargetState.ROLLED_BACK, event="target-rolled-back")
+    elif look.judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
+        _strand(draft, target, "way-back-failed", f"{target.reason}; on the way back: {look.judgement.reason}")
+
+
+def take_explanation(draft: Draft, change: Explained) -> None:
+    """Put the cluster's own words to a failure."""
+    target = draft.target(change.tenant)
+    if (
+        target.state in (TargetState.FAILED, TargetState.ROLLING_BACK, TargetState.ROLLED_BACK, TargetState.STUCK)
+        and change.reason
+    ):
+        draft.put(replace(target, reason=change.reason))
+
+
+def cancel_pending(draft: Draft, wave: WaveNow, code: str, reason: str) -> None:
+    """Cancel what has not started in a wave."""
+    for tenant in wave.order[wave.cursor :]:
+        target = draft.target(tenant)
+        if target.state is TargetState.PENDING:
+            draft.move(target, TargetState.CANCELLED, code=code, reason=reason)
+
+
+def abort_forward(draft: Draft, wave: WaveNow) -> None:
+    """Send back what is on its way forward in a wave; work already in the cluster's hands goes back when it returns."""
+    for tenant in wave.order:
+        target = draft.target(tenant)
+        if target.state in TARGET_FORWARD and target.phase == "":
+            fail(draft, target, "aborted", "a person aborted the rollout", blame=False)

@@ -1,0 +1,70 @@
+"""The dispatch part of a driver's transaction: lock, ask the pure rules, write who starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controlplane.domain.admission import ClusterFacts
+from controlplane.domain.dispatch import Started, needs_of, screen, start
+from controlplane.domain.draft import Draft
+from controlplane.domain.engine import Frozen
+from controlplane.domain.exposure import Amount
+from controlplane.ports.engine import EngineTransaction, Loaded
+from controlplane.services.fleet import Fleet
+from controlplane.services.preparing import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """Who started, what budgets gained, and the freezes as this transaction saw them."""
+
+    started: Sequence[Started] = ()
+    taken: Mapping[str, Amount] = field(default_factory=dict)
+    frozen: Frozen = field(default_factory=Frozen)
+
+
+class Dispatcher:
+    """Dispatches for one rollout."""
+
+    def __init__(self, fleet: Fleet, loaded: Loaded) -> None:
+        self._fleet = fleet
+        self._loaded = loaded
+        self._memory = loaded.memory
+
+    async def dispatch(self, tx: EngineTransaction, draft: Draft, prepared: Mapping[str, Prepared]) -> Dispatched:
+        """Start who may, in order: (1) lock environments, (2) screen, (3) lock budgets, (4) look at freezes, (5) grant, (6) issue."""
+        asked = [*draft.onward, *draft.forward]
+        if not asked:
+            await tx.lock_budgets(())
+            return Dispatched(frozen=self._memory.frozen)
+        app, environment = self._loaded.app, self._memory.plan.environment
+        rows = await tx.lock_environments(asked, app, environment)
+        onward, forward = screen(draft, rows, {tenant: self._facts(draft, tenant, prepared) for tenant in asked})
+        scopes = {scope for tenant in (*onward, *forward) for scope in needs_of(draft, tenant)}
+        budgets = await tx.lock_budgets(scopes)
+        frozen = self._memory.frozen
+        if forward:
+            frozen = await tx.frozen(frozen, list(self._memory.targets))
+            forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]
+        how = {tenant: prepared[tenant].asked for tenant in (*onward, *forward)}
+        started = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
+        work = {one.target.tenant: prepared[one.target.tenant].work for one in started}
+        await tx.issue(started, work, app=app, environment=environment, release=self._release())
+        return Dispatched(started, _sum(started), frozen)
+
+    def _facts(self, draft: Draft, tenant: str, prepared: Mapping[str, Prepared]) -> ClusterFacts:
+        target = draft.target(tenant)
+        return self._fleet.facts(target.cluster, target.namespace, prepared[tenant].peak)
+
+    def _release(self) -> str:
+        """The version new revisions carry; empty where each target has its own (a rollback)."""
+        return "" if self._memory.plan.kind == "rollback" else self._loaded.release
+
+
+def _sum(started: Sequence[Started]) -> dict[str, Amount]:
+    taken: dict[str, Amount] = {}
+    for one in started:
+        for scope, amount in one.takes.items():
+            taken[scope] = taken.get(scope, 0) + amount
+    return taken

@@ -1,0 +1,95 @@
+"""Whether this process may dispatch to a cluster, and what its caches say about a namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from decimal import Decimal
+
+import structlog
+
+from controlplane.domain.admission import ClusterFacts
+from controlplane.domain.errors import SeawallError
+from controlplane.domain.quota import fit
+from controlplane.ports.clusters import Cluster, Clusters
+
+RETRY_SECONDS = 1.0
+PROVE_AGAIN_SECONDS = 300.0
+
+log = structlog.get_logger(__name__)
+
+
+class Fleet:
+    """Starts clusters when they are first asked for and proves their fences: nothing is dispatched before."""
+
+    def __init__(self, clusters: Clusters, served: frozenset[str] | None = None) -> None:
+        self._clusters = clusters
+        self._served = served
+        self._proven: dict[str, Cluster] = {}
+        self._problems: dict[str, str] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+
+    def serves(self, cluster: str) -> bool:
+        """Whether this worker was told to serve the cluster (`work --clusters`)."""
+        return self._served is None or cluster in self._served
+
+    def peek(self, name: str) -> Cluster | None:
+        """A cluster whose fence this process has seen refuse; None while that is not so."""
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(self._prove_forever(name), name=f"prove fence of {name}")
+        return self._proven.get(name)
+
+    async def proven(self, name: str) -> Cluster:
+        """Wait until the cluster is connected and its fence proven."""
+        while (cluster := self.peek(name)) is None:
+            self._changed.clear()
+            await self._changed.wait()
+        return cluster
+
+    def facts(self, name: str, namespace: str, peak: Mapping[str, Decimal] | None = None) -> ClusterFacts:
+        """What the caches say about a namespace; unreachable unless the watch is live and the fence proven."""
+        cluster = self.peek(name)
+        if cluster is None:
+            return ClusterFacts(False, self._problems.get(name, f"cluster {name} is being connected"))
+        if not cluster.live():
+            return ClusterFacts(False, f"the watch on cluster {name} is not proven live")
+        view = cluster.namespace(namespace)
+        if view is None:
+            return ClusterFacts(True)
+        return ClusterFacts(
+            True, uid=view.uid, terminating=view.terminating, quota_short=_short(cluster, namespace, peak)
+        )
+
+    async def close(self) -> None:
+        """Stop proving."""
+        for task in self._tasks.values():
+            task.cancel()
+        for task in self._tasks.values():
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _prove_forever(self, name: str) -> None:
+        while True:
+            try:
+                cluster = await self._clusters.get(name)
+                await cluster.prove_fence()
+                self._proven[name] = cluster
+                self._problems.pop(name, None)
+                self._changed.set()
+                await asyncio.sleep(PROVE_AGAIN_SECONDS)
+            except SeawallError as error:
+                self._proven.pop(name, None)
+                self._problems[name] = error.detail
+                log.warning("nothing is dispatched to the cluster", cluster=name, code=error.code, detail=error.detail)
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def _short(cluster: Cluster, namespace: str, peak: Mapping[str, Decimal] | None) -> str:
+    """Why the computed peak does not fit the quota, or an empty string. What the quota counts now is what we replace."""
+    quota = cluster.quota(namespace) if peak else None
+    if not quota or peak is None:
+        return ""
+    fits = fit(peak, {name: hard for name, (_, hard) in quota.items()}, {})
+    return "" if fits else f"quota: {fits.reason}"

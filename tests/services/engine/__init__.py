@@ -1,0 +1,1 @@
+"""The engine: drivers over a real PostgreSQL and a fleet."""

@@ -1,0 +1,131 @@
+"""A fleet of tenants on the simulated cluster, with everything a worker has, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from controlplane.adapters.postgres.database import Database as Transactions
+from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.adapters.simulated import Front, SimulatedCluster, World
+from controlplane.adapters.simulated.remote import LocalBackend
+from controlplane.domain.errors import DependencyError
+from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL
+from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.ports.clusters import Cluster
+from controlplane.services.driver import drive
+from controlplane.services.fleet import Fleet as Gate
+from controlplane.services.rollouts.start import plan_and_start
+from controlplane.services.rollouts.tools import RolloutTools
+from tests.contract.fleets import until_read
+from tests.plugins.database import Database
+from tests.support.registry import Fleet
+from workers.runner import Runner
+
+CLUSTER = "aks-1"
+
+
+class OneCluster:
+    """A registry of clusters that holds one."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    async def get(self, name: str) -> Cluster:
+        if name != self.cluster.name:
+            raise DependencyError(f"no cluster {name}", code="cluster-not-configured")
+        return self.cluster
+
+    def peek(self, name: str) -> Cluster | None:
+        return self.cluster if name == self.cluster.name else None
+
+    async def close(self) -> None:
+        await self.cluster.close()
+
+
+@dataclass
+class Stage:
+    """A worker's insides, and hands to play with them."""
+
+    rows: Fleet
+    transactions: Transactions
+    world: World
+    cluster: SimulatedCluster
+    tools: RolloutTools
+    gates: list[Gate] = field(default_factory=list)
+    runners: list[Runner] = field(default_factory=list)
+
+    def worker(self, name: str) -> Runner:
+        """Another worker in this process."""
+        store, gate = PostgresEngineStore(self.transactions), Gate(OneCluster(self.cluster))
+        runner = Runner(
+            PostgresLeases(self.transactions), name, {"rollout": lambda lease, stop: drive(store, gate, lease, stop)}
+        )
+        self.gates.append(gate)
+        self.runners.append(runner)
+        return runner
+
+    async def tenants(self, names: Sequence[str], **options: Any) -> None:
+        """Tenants with namespaces, nothing installed."""
+        self.rows.tenants(names, cluster=CLUSTER, **options)
+        for name in names:
+            view = await self.cluster.create_namespace(name, {MANAGED_LABEL: "true", FENCED_LABEL: "true"}, {})
+            self.rows.run("update environments set uid = %s where tenant = %s", view.uid, name)
+
+    async def start(self, release: str, strategy: str = "all", **request: Any) -> uuid.UUID:
+        """Plan and start a rollout."""
+        ask = Ask(RolloutRequest.model_validate({"release": f"odoo/{release}", "strategy": strategy, **request}))
+        return (await plan_and_start(self.tools, ask, actor="mia", origin={"kind": "person"})).id
+
+    async def command(self, rollout: uuid.UUID, command: str, **body: Any) -> None:
+        """Append a command as the API does."""
+        async with self.transactions.platform() as uow:
+            await uow.rollouts.command(rollout, command, body, "mia")
+
+    def state(self, rollout: uuid.UUID) -> str:
+        """The rollout's state."""
+        return str(self.rows.ask("select state from rollouts where id = %s", rollout)[0][0])
+
+    def targets(self, rollout: uuid.UUID) -> dict[str, str]:
+        """Each target's state."""
+        return dict(self.rows.ask("select tenant, state from targets where rollout_id = %s order by tenant", rollout))
+
+    async def over(self, rollout: uuid.UUID, within: float = 30.0) -> str:
+        """Wait until the rollout is in a terminal state."""
+
+        async def look() -> str:
+            return self.state(rollout) if self.state(rollout) in ("succeeded", "failed", "aborted") else ""
+
+        return await until_read(look, within)
+
+
+@pytest.fixture
+async def stage(database: Database) -> AsyncIterator[Stage]:
+    """An empty fleet with one worker that sweeps."""
+    rows = Fleet(database.owner)
+    rows.basics()
+    transactions = Transactions(Urls(platform=database.platform, engine=database.engine))
+    world = World(seed=1)
+    cluster = SimulatedCluster(CLUSTER, LocalBackend(Front(world)), world.clock)
+    await cluster.start()
+    await cluster.install()
+    stage = Stage(rows, transactions, world, cluster, RolloutTools(open=transactions.platform))
+    sweep = asyncio.create_task(stage.worker("one").sweep_forever())
+    yield stage
+    for runner in stage.runners:
+        await runner.drain()
+    await sweep
+    for gate in stage.gates:
+        await gate.close()
+    await cluster.close()
+    await transactions.close()
+    with contextlib.suppress(asyncio.CancelledError):
+        sweep.cancel()

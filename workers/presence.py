@@ -1,0 +1,32 @@
+"""A worker says that it lives, which plans it understands and which clusters it serves; `doctor` and `/readyz` read it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from importlib.metadata import version
+
+import structlog
+
+from controlplane.adapters.postgres.database import Database
+from controlplane.adapters.postgres.workers import forget_worker, tell_worker
+from controlplane.domain.errors import DependencyError
+from controlplane.domain.plans import PLAN_SCHEMA_VERSION
+
+EVERY_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+async def announce_forever(
+    database: Database, holder: str, clusters: frozenset[str] | None, draining: asyncio.Event
+) -> None:
+    """Write this worker's row every few seconds until it drains, then take it away."""
+    while not draining.is_set():
+        try:
+            await tell_worker(database, holder, version("seawall"), PLAN_SCHEMA_VERSION, sorted(clusters or ()))
+        except DependencyError as error:
+            log.warning("could not announce this worker, will try again", code=error.code)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(draining.wait(), EVERY_SECONDS)
+    await forget_worker(database, holder)
