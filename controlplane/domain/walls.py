@@ -108,6 +108,12 @@ def check_walls(rendered: Rendered, rules: WallRules) -> list[WallFinding]:
     return [finding for item in items for finding in _check_object(item, rules)]
 
 
+def check_hosts(rendered: Rendered, hosts: frozenset[str]) -> list[WallFinding]:
+    """Hosts that an Ingress takes and the environment has not; for content that was judged by everything else before."""
+    ingresses = [item for item in rendered.objects if item["kind"] == "Ingress"]
+    return [finding for item in ingresses for finding in _check_hosts(key_of(item), item, hosts)]
+
+
 def refuse_crossings(findings: Iterable[WallFinding]) -> None:
     """Raise `InvalidError` that names every finding; its code is the first finding's, `pointer` is `Kind/name/path`."""
     found = list(findings)

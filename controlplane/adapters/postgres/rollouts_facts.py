@@ -36,7 +36,7 @@ _CONFIGS = text(
 _ARTIFACT = text("select content from artifacts where digest = :digest")
 _TARGETS = text(
     """
-    select t.tenant, e.environment, t.phase, t.tier, t.region, e.cluster, e.namespace, t.labels, t.exposure,
+    select t.tenant, e.environment, t.phase, t.tier, t.region, e.cluster, e.namespace, e.hosts, t.labels, t.exposure,
            t.apps -> :app as app, e.slot_id, e.dirty, ta.app is not null as installed,
            coalesce(ta.values, '{}'::jsonb) as values, coalesce(ta.revision, 0) as revision,
            coalesce(ta.verified_revision, 0) as verified_revision, ta.deferred_until,

@@ -42,6 +42,7 @@ class TargetRow:
     region: str
     cluster: str
     namespace: str
+    hosts: list[str]
     labels: dict[str, str]
     exposure: dict[str, Any]
     app: dict[str, Any] | None

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.domain.apps import AppSpec
 from controlplane.domain.errors import InvalidError
 from controlplane.domain.manifests import Rendered
 from controlplane.domain.names import canonical_json, digest_of
 from controlplane.domain.releases import ReleaseSpec, image_values
 from controlplane.domain.targets import TargetProblem
 from controlplane.domain.values import Layer, Values, merge_layers
+from controlplane.domain.walls import check_hosts
 from controlplane.formats import Format, RenderInputs, format_for
 from controlplane.formats.namespaces import only_writes_namespace
 
@@ -63,6 +65,7 @@ class Wanted:
     tenant: str
     namespace: str
     layers: Mapping[Layer, Values]
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +97,15 @@ class _Shared:
 
 
 async def contents_for(
-    spec: ReleaseSpec, artifact: bytes, wanted: Sequence[Wanted]
+    spec: ReleaseSpec, artifact: bytes, wanted: Sequence[Wanted], app: AppSpec
 ) -> dict[str, Given | TargetProblem]:
     """Render a release for many targets; a target whose values or content are refused gets the reason instead."""
     chosen = format_for(spec.source.format)
     info = await chosen.inspect(artifact)
     base = {Layer.CHART: info.defaults, Layer.RELEASE: image_values(spec.images)}
-    result: dict[str, Given | TargetProblem] = {}
-    ready: list[_Shared] = []
-    for shared in _by_values(wanted, base):
-        problem = await _values_problem(chosen, artifact, shared.effective)
-        if problem is None:
-            ready.append(shared)
-        else:
-            result |= dict.fromkeys((m.tenant for m in shared.members), problem)
     shareable = only_writes_namespace(spec.source.format, artifact)
-    result |= await _render(chosen, artifact, spec, ready, _SHARED_FROM if shareable else len(wanted) + 1)
-    return result
+    work = _Rendering(chosen, artifact, spec, app)
+    return await work.all(_by_values(wanted, base), _SHARED_FROM if shareable else len(wanted) + 1)
 
 
 def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_Shared]:
@@ -130,37 +125,61 @@ def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_
     return list(found.values())
 
 
-async def _values_problem(chosen: Format, artifact: bytes, effective: Values) -> TargetProblem | None:
-    try:
-        await chosen.check_values(artifact, effective)
-    except InvalidError as error:
-        return TargetProblem(error.code, error.detail)
-    return None
+@dataclass(frozen=True)
+class _Rendering:
+    """One release, rendered for groups of targets."""
 
+    chosen: Format
+    artifact: bytes
+    spec: ReleaseSpec
+    app: AppSpec
 
-async def _render(
-    chosen: Format, artifact: bytes, spec: ReleaseSpec, groups: Sequence[_Shared], shared_from: int
-) -> dict[str, Given | TargetProblem]:
-    """Render shared groups with stand-ins, then whoever is left one by one; two batches at most."""
-    result: dict[str, Given | TargetProblem] = {}
-    alone: list[tuple[_Shared, Wanted]] = [(g, m) for g in groups if len(g.members) < shared_from for m in g.members]
-    shared = [g for g in groups if len(g.members) >= shared_from]
-    inputs = [RenderInputs(spec.app, name, g.effective) for g in shared for name in _PLACEHOLDERS]
-    outcomes = await chosen.render_many(artifact, inputs) if inputs else []
-    for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):
-        template = _template(first, second)
-        if template is None:
-            alone += [(group, member) for member in group.members]
-        else:
-            result |= {m.tenant: _given(group, m, spec.version, template) for m in group.members}
-    inputs = [RenderInputs(spec.app, m.namespace, g.effective) for g, m in alone]
-    outcomes = await chosen.render_many(artifact, inputs) if inputs else []
-    for (group, member), outcome in zip(alone, outcomes, strict=True):
-        if isinstance(outcome, Rendered):
-            result[member.tenant] = _given(group, member, spec.version, Template.of(outcome, member.namespace))
-        else:
-            result[member.tenant] = TargetProblem(outcome.code, outcome.detail)
-    return result
+    async def all(self, groups: Sequence[_Shared], shared_from: int) -> dict[str, Given | TargetProblem]:
+        """Render shared groups with stand-ins, then whoever is left one by one; two batches at most."""
+        result: dict[str, Given | TargetProblem] = {}
+        alone = [(g, m) for g in groups if len(g.members) < shared_from for m in g.members]
+        shared = [g for g in groups if len(g.members) >= shared_from]
+        outcomes = await self._render([self._inputs(g, name) for g in shared for name in _PLACEHOLDERS])
+        for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):
+            template = _template(first, second)
+            if template is not None:
+                result |= {m.tenant: self._given(group, m, template) for m in group.members}
+            elif isinstance(first, InvalidError) and first.code == "values-refused":
+                result |= dict.fromkeys((m.tenant for m in group.members), TargetProblem(first.code, first.detail))
+            else:
+                alone += [(group, member) for member in group.members]
+        outcomes = await self._render([self._inputs(g, m.namespace) for g, m in alone])
+        for (group, member), outcome in zip(alone, outcomes, strict=True):
+            if isinstance(outcome, InvalidError):
+                result[member.tenant] = TargetProblem(outcome.code, outcome.detail)
+            else:
+                result[member.tenant] = self._given(group, member, Template.of(outcome, member.namespace))
+        return result
+
+    async def _render(self, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
+        return await self.chosen.render_many(self.artifact, inputs) if inputs else []
+
+    def _inputs(self, group: _Shared, namespace: str) -> RenderInputs:
+        return RenderInputs(
+            self.spec.app,
+            namespace,
+            group.effective,
+            allowed_custom=frozenset(self.app.custom_kinds),
+            shared_fields=frozenset((field.kind, field.pointer) for field in self.app.shared_fields),
+        )
+
+    def _given(self, group: _Shared, member: Wanted, template: Template) -> Given | TargetProblem:
+        foreign = check_hosts(template.rendered, member.hosts)
+        if foreign:
+            return TargetProblem(foreign[0].code, str(foreign[0]))
+        return Given(
+            template.hash_for(member.namespace),
+            self.spec.version,
+            group.values_hash,
+            group.effective,
+            template,
+            member.namespace,
+        )
 
 
 def _template(first: Rendered | InvalidError, second: Rendered | InvalidError) -> Template | None:
@@ -170,9 +189,3 @@ def _template(first: Rendered | InvalidError, second: Rendered | InvalidError) -
     one, two = Template.of(first, _PLACEHOLDERS[0]), Template.of(second, _PLACEHOLDERS[1])
     same = one.stored.replace(*_PLACEHOLDERS) == two.stored and one.hashed.replace(*_PLACEHOLDERS) == two.hashed
     return one if same else None
-
-
-def _given(group: _Shared, member: Wanted, version: str, template: Template) -> Given:
-    return Given(
-        template.hash_for(member.namespace), version, group.values_hash, group.effective, template, member.namespace
-    )

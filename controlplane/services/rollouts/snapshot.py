@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.domain.apps import AppSpec
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask, strategy_name
@@ -45,6 +46,7 @@ class Snapshot:
     targets: Sequence[TargetRow]
     strategy: NamedStrategy
     release: Release | None
+    app: AppSpec
     others: Mapping[str, Release]
     past: Mapping[str, Sequence[PastRevision]]
     tiers: Mapping[str, TierSpec]
@@ -72,6 +74,7 @@ async def take_snapshot(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> Sna
         targets=rows,
         strategy=strategy,
         release=release,
+        app=AppSpec.model_validate((await store.configs("apps")).get(ask.app, {})),
         others=await _releases(uow, ask.app, versions),
         past=past,
         tiers={name: TierSpec.model_validate(spec) for name, spec in (await store.configs("tiers")).items()},
