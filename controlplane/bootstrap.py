@@ -11,14 +11,20 @@ from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
+from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.health import database_parts
+from controlplane.adapters.secrets import LocalSecrets
+from controlplane.domain.errors import DependencyError
+from controlplane.ports.bus import Bus
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.engine import EngineStore
+from controlplane.ports.expressions import Expressions
 from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
+from controlplane.ports.secrets import Secrets
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.settings import Settings
@@ -84,6 +90,25 @@ class Container:
     def rollout_tools(self) -> RolloutTools:
         """What rollouts are planned and started with, as the API's fleet roles."""
         return RolloutTools(open=self.database.platform, clusters=self.clusters)
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """CEL."""
+        return Cel()
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Secrets that configuration names."""
+        return LocalSecrets(self.settings.secrets)
+
+    def bus(self, role: NatsRole) -> Bus:
+        """A connection to NATS under a role's rights; the caller closes it. Raises DependencyError if there is no address."""
+        settings = self.settings
+        if not settings.nats_url:
+            raise DependencyError(
+                "This process has no address of NATS: set SEAWALL_NATS_URL.", code="nats-not-configured"
+            )
+        return NatsBus(settings.nats_url, role, seed=settings.nats_credentials, replicas=settings.nats_replicas)
 
     async def close(self) -> None:
         """Give connections back."""

@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     database_url_engine: str = Field(default="", description="PostgreSQL as sw_engine: workers and relay.")
     nats_url: str = Field(default="", description="nats:// address of JetStream.")
     nats_credentials: Path | None = Field(default=None, description="File with this role's nkey seed.")
+    nats_replicas: int = Field(default=1, ge=1, le=5, description="Copies of each stream: 3 on a JetStream cluster.")
+    secrets: Path | None = Field(
+        default=None, description="Folder of files that hold secrets of sources and webhooks, one per file."
+    )
     clusters: Path | None = Field(default=None, description="YAML file: cluster name -> how to reach it.")
     listen: str = Field(default="127.0.0.1:8080", description="Where the API listens.")
     public_url: str = Field(default="", description="The API's address as clients see it; used in links.")

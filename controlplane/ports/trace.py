@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 from opentelemetry import propagate, trace
 
 
@@ -16,3 +19,12 @@ def trace_headers() -> dict[str, str]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return carrier
+
+
+@contextmanager
+def linked_span(name: str, headers: Mapping[str, str]) -> Iterator[None]:
+    """Work in a span of its own that links to where a message came from: it is answered long before this work ends."""
+    origin = trace.get_current_span(propagate.extract(dict(headers))).get_span_context()
+    links = [trace.Link(origin)] if origin.is_valid else []
+    with trace.get_tracer("seawall").start_as_current_span(name, links=links):
+        yield

@@ -24,7 +24,7 @@ _CLAIM = text(
     " returning o.id, o.subject, o.msg_id, o.payload, o.headers, o.created_at"
 )
 _DELETE = text("delete from outbox where id = any(:ids)")
-_DEPTH = text("select count(*) from (select 1 from outbox limit :most) some")
+_DEPTH = text("select count(*) from (select 1 from outbox limit :most) as counted")
 _OLDEST = text("select coalesce(clock_timestamp() - min(created_at), interval '0') from outbox")
 
 _ADD = text(

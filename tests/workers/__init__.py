@@ -1,0 +1,1 @@
+"""Worker loops on real parts."""
