@@ -11,8 +11,6 @@ from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
-from controlplane.adapters.identity.oidc import OidcTokens
-from controlplane.adapters.identity.workloads import read_workloads
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
@@ -75,16 +73,7 @@ class Container:
     @cached_property
     def authenticator(self) -> Authenticator:
         """Checks API keys and tokens."""
-        return Credentials(self.database, self.tokens)
-
-    @cached_property
-    def tokens(self) -> OidcTokens | None:
-        """Checks OpenID Connect tokens, where an issuer or a workload rule is configured."""
-        settings = self.settings
-        workloads = read_workloads(settings.workloads) if settings.workloads else []
-        if not settings.oidc_issuer and not workloads:
-            return None
-        return OidcTokens(settings.oidc_issuer, settings.oidc_audience, workloads=workloads, now=self.clock)
+        return Credentials(self.database)
 
     @cached_property
     def checkers(self) -> Checkers:
@@ -125,6 +114,4 @@ class Container:
         """Give connections back."""
         if "clusters" in self.__dict__:
             await self.clusters.close()
-        if (tokens := self.__dict__.get("tokens")) is not None:
-            await tokens.close()
         await self.database.close()

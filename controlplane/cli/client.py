@@ -19,7 +19,8 @@ type Json = dict[str, Any]
 """What the API answers. Read by name and tolerantly, so that an older command line works with a newer API."""
 
 _AWAY = frozenset({502, 503, 504})
-_ATTEMPTS = 4
+_ATTEMPTS = 3
+stamina.instrumentation.set_on_retry_hooks([])  # a retry is no news for the person who waits
 
 
 class _AwayError(Exception):
@@ -33,10 +34,9 @@ class _AwayError(Exception):
 class Client:
     """Calls of one command. Every POST carries an Idempotency-Key, the same in each repetition."""
 
-    def __init__(self, profile: Profile, *, patience: float = 8.0) -> None:
+    def __init__(self, profile: Profile, *, patience: float = 4.0) -> None:
         self.profile = profile
         self.fleet = profile.fleet
-        self.server_version = ""
         self._patience = patience
         headers = {"User-Agent": f"seawall/{__version__}", "Accept": "application/json"}
         if profile.key:
@@ -128,7 +128,6 @@ class Client:
     def _once(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         response = self._http.request(method, path, **options)
         self.fleet = response.headers.get("seawall-fleet", self.fleet)
-        self.server_version = response.headers.get("seawall-version", self.server_version)
         if response.status_code in _AWAY:
             raise _AwayError(response)
         if response.is_error:

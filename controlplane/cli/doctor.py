@@ -54,8 +54,6 @@ def doctor(output: Output = TABLE) -> None:
 
 def check(client: Client) -> Iterator[Finding]:
     """Look at everything that can be seen from here; one bad part does not hide the others."""
-    from controlplane import __version__
-
     from .failures import CommandError, UnreachableError
 
     started = time.time()
@@ -69,8 +67,6 @@ def check(client: Client) -> Iterator[Finding]:
         return
     yield Finding("address", True, f"{client.profile.url}, {1000 * (time.time() - started):.0f} ms")
     yield from _key(client)
-    server = client.server_version or "unknown"
-    yield Finding("version", server == __version__, f"command line {__version__}, API {server}")
     yield _clock(answer.headers.get("date"))
     yield from _parts(client)
     if client.fleet:
@@ -95,16 +91,21 @@ def _clock(date: str | None) -> Finding:
 
 
 def _parts(client: Client) -> Iterator[Finding]:
-    """Each part that /readyz knows, the clusters among them; it answers 503 with the same body when one is away."""
+    """The version and each part that /readyz knows; it answers 503 with the same body when one is away."""
+    from controlplane import __version__
+
     from .failures import ProblemError
 
     try:
         ready = client.get("/readyz")
     except ProblemError as error:
         ready = dict(error.problem)
-    parts = ready.get("parts") or {}
+    parts = ready.get("parts") or []
     if not parts:
-        yield Finding("parts", False, str(ready.get("detail") or "the API does not say which parts it stands on"))
-    for name, state in parts.items():
-        well = state in ("ok", True) or (isinstance(state, dict) and state.get("ok") is True)
-        yield Finding(f"part {name}", well, state.get("detail", "") if isinstance(state, dict) else str(state))
+        seen = str(ready.get("detail") or "the API does not say which parts it stands on")
+        yield Finding("parts", False, seen)
+    for part in parts:
+        well = part["state"] in ("ok", "notRequired")
+        yield Finding(part["name"], well, f"{part['state']} {part.get('detail', '')}".rstrip())
+    server = str(ready.get("version") or "unknown")
+    yield Finding("version", server == __version__, f"command line {__version__}, API {server}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -18,25 +17,46 @@ def register(app: typer.Typer) -> None:
 
 def serve() -> None:
     """Serve the API until SIGTERM."""
+    from controlplane.api.server import run
     from controlplane.settings import Settings
 
-    import_module("controlplane.api.server").run(Settings())
+    run(Settings())
 
 
 def work(
     clusters: Annotated[str, typer.Option("--clusters", help="Only these, separated by commas. Default: all.")] = "",
 ) -> None:
     """Drive rollouts and operations until SIGTERM; what is in hand is finished first."""
+    from controlplane.adapters.telemetry import set_up_logging, set_up_tracing
     from controlplane.settings import Settings
+    from workers.app import run
 
-    import_module("workers.app").run(Settings(), tuple(filter(None, clusters.split(","))) or None)
+    settings = Settings()
+    set_up_logging(settings.log_format)
+    set_up_tracing("seawall-work", settings.otlp_endpoint)
+    run(settings, tuple(filter(None, clusters.split(","))) or None)
 
 
 def relay() -> None:
     """Carry wake-ups and events from PostgreSQL to JetStream until SIGTERM."""
-    from controlplane.settings import Settings
+    import asyncio
+    import signal
 
-    import_module("workers.relay").run(Settings())
+    from controlplane.adapters.telemetry import set_up_logging, set_up_tracing
+    from controlplane.settings import Settings
+    from workers.relay import run
+
+    settings = Settings()
+    set_up_logging(settings.log_format)
+    set_up_tracing("seawall-relay", settings.otlp_endpoint)
+
+    async def until_signal() -> None:
+        draining = asyncio.Event()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(one, draining.set)
+        await run(settings, draining)
+
+    asyncio.run(until_signal())
 
 
 def migrate() -> None:

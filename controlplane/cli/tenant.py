@@ -236,11 +236,13 @@ def _act(tenant: str, word: str, body: dict[str, Any], *, no_wait: bool, timeout
 
 
 def _finish(client: Client, answer: Json, timeout: str) -> None:
-    """Wait for an operation; say which lines of a batch failed."""
+    """Wait for an operation; say which of its items failed, and why."""
     from .output import say
     from .watching import wait_operation
 
-    view = wait_operation(client, answer, timeout=seconds_of(timeout) if timeout else None)
-    for item in view.get("items") or ():
-        if item.get("state") == "failed":
-            say(f"{item.get('tenant') or 'line'}: {(item.get('problem') or {}).get('detail', 'failed')}")
+    try:
+        wait_operation(client, answer, timeout=seconds_of(timeout) if timeout else None)
+    finally:
+        for item in client.pages(f"/v1/operations/{answer['id']}/items", state="failed"):
+            where = f"line {item['line']}: " if item.get("line") else ""
+            say(f"{where}{item['tenant']} failed: {(item.get('problem') or {}).get('detail', '')}")

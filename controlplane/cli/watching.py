@@ -118,7 +118,7 @@ def wait_operation(client: Client, answer: Json, *, timeout: float | None = None
 
 
 def _progress(view: Json) -> str:
-    counts = view.get("counts") or {}
+    counts = view["items"]
     done = f" {counts.get('succeeded', 0)} of {sum(counts.values())} done" if counts else ""
     waits = f", waits: {_waits(view)}" if view.get("waitingFor") else ""
     return f"{view['kind']}: {view['state']}{done}{waits}"
