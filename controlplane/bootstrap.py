@@ -26,6 +26,8 @@ from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.ports.secrets import Secrets
 from controlplane.services.configuration.kinds import Checkers
+from controlplane.services.operations.installer import RolloutInstaller
+from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.settings import Settings
 
@@ -109,6 +111,12 @@ class Container:
                 "This process has no address of NATS: set SEAWALL_NATS_URL.", code="nats-not-configured"
             )
         return NatsBus(settings.nats_url, role, seed=settings.nats_credentials, replicas=settings.nats_replicas)
+
+    @cached_property
+    def operation_tools(self) -> OperationTools:
+        """What a worker drives operations with, as the engine's role."""
+        installs = RolloutTools(open=self.database.engine, clusters=self.clusters)
+        return OperationTools(self.database, self.clusters, RolloutInstaller(installs))
 
     async def close(self) -> None:
         """Give connections back."""

@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.plugins.control_plane",
     "tests.plugins.database",
     "tests.plugins.fleet",
+    "tests.plugins.operations",
 ]

@@ -15,7 +15,19 @@ How to add one (see `keys.py`, the smallest complete example):
 
 from fastapi import APIRouter
 
-from . import configuration, freezes, keys, looks, machine, releases, rollout_commands, rollout_events, rollouts
+from . import (
+    configuration,
+    freezes,
+    keys,
+    looks,
+    machine,
+    operations,
+    releases,
+    rollout_commands,
+    rollout_events,
+    rollouts,
+    tenants,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     keys.router,
@@ -25,6 +37,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     freezes.router,
     looks.router,
     machine.router,
+    operations.router,
+    tenants.batches,
+    tenants.router,
     rollouts.router,
     rollout_commands.router,
     rollout_events.router,

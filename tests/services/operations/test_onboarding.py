@@ -15,7 +15,7 @@ from controlplane.ports.stores.operations import OperationRecord
 from controlplane.services.onboarding import batch_onboard, onboard
 from controlplane.services.operations.driver import drive_operation
 from tests.contract.fleets import until_read
-from tests.services.operations.conftest import Works, ndjson, spec
+from tests.plugins.operations import Works, ndjson, spec
 
 WALLS = {
     "ResourceQuota/seawall",
