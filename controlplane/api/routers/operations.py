@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 
 from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import respond
-from controlplane.api.operations import absolute
+from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
 from controlplane.domain.errors import NotFoundError
