@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controlplane.domain.plans import PLAN_SCHEMA_VERSION
+
 
 class Settings(BaseSettings):
     """Addresses and limits. Nothing here has a default that reaches beyond this machine."""
@@ -42,4 +44,16 @@ class Settings(BaseSettings):
     log_format: str = Field(default="json", description="`json` or `console`.")
     require_synchronous_standby: bool = Field(
         default=False, description="Not ready unless PostgreSQL has a synchronous standby."
+    )
+    lease_seconds: float = Field(
+        default=12.0,
+        ge=2,
+        le=300,
+        description="How long a worker's lease on a rollout lasts: the time until another one takes over after it dies.",
+    )
+    plan_schema: int = Field(
+        default=PLAN_SCHEMA_VERSION,
+        ge=0,
+        le=PLAN_SCHEMA_VERSION,
+        description="The newest plans a worker takes; lower it to hold new workers back during an upgrade.",
     )

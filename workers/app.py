@@ -43,9 +43,7 @@ DRIVES: Mapping[str, MakeDrive] = {
     "rollout": lambda work: rollouts.drive_with(work.container.engine_store, work.fleet),
 }
 LOOPS: Sequence[Loop] = (
-    lambda work, runner: presence.announce_forever(
-        work.container.database, work.holder, work.clusters, runner.draining
-    ),
+    lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
 )
 
 
@@ -58,7 +56,10 @@ async def work(container: Container, clusters: frozenset[str] | None, stop: asyn
     """Work until `stop` is set, then drain: finish what is in hand, release leases, close."""
     fleet = Fleet(container.clusters, clusters)
     shared = Work(container, fleet, holder_name(), clusters)
-    leases = PostgresLeases(container.database, clusters=clusters)
+    settings = container.settings
+    leases = PostgresLeases(
+        container.database, schema_version=settings.plan_schema, clusters=clusters, ttl=settings.lease_seconds
+    )
     runner = Runner(leases, shared.holder, {kind: make(shared) for kind, make in DRIVES.items()})
     loops = [asyncio.ensure_future(loop(shared, runner)) for loop in LOOPS]
     loops.append(asyncio.ensure_future(runner.sweep_forever()))

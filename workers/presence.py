@@ -8,10 +8,9 @@ from importlib.metadata import version
 
 import structlog
 
-from controlplane.adapters.postgres.database import Database
 from controlplane.adapters.postgres.workers import forget_worker, tell_worker
+from controlplane.bootstrap import Container
 from controlplane.domain.errors import DependencyError
-from controlplane.domain.plans import PLAN_SCHEMA_VERSION
 
 EVERY_SECONDS = 5.0
 
@@ -19,12 +18,13 @@ log = structlog.get_logger(__name__)
 
 
 async def announce_forever(
-    database: Database, holder: str, clusters: frozenset[str] | None, draining: asyncio.Event
+    container: Container, holder: str, clusters: frozenset[str] | None, draining: asyncio.Event
 ) -> None:
     """Write this worker's row every few seconds until it drains, then take it away."""
+    database, schema = container.database, container.settings.plan_schema
     while not draining.is_set():
         try:
-            await tell_worker(database, holder, version("seawall"), PLAN_SCHEMA_VERSION, sorted(clusters or ()))
+            await tell_worker(database, holder, version("seawall"), schema, sorted(clusters or ()))
         except DependencyError as error:
             log.warning("could not announce this worker, will try again", code=error.code)
         with contextlib.suppress(TimeoutError):

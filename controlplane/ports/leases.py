@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from controlplane.domain.errors import ConflictError
 
 TTL_SECONDS = 12.0
-RENEW_SECONDS = 3.0
-MARGIN_SECONDS = 3.0
+"""How long a lease lasts unless its worker was told otherwise (`SEAWALL_LEASE_SECONDS`)."""
 
 
 class LeaseLostError(ConflictError):
@@ -25,7 +24,8 @@ class LeaseLostError(ConflictError):
 @dataclass(slots=True)
 class HeldLease:
     """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal;
-    `command_seq` the last command this driver, or one before it, has taken into account.
+    `command_seq` the last command this driver, or one before it, has taken into account. `ttl` in seconds is the holder's own
+    choice: it writes the expiry and keeps to it, so workers with different ones get along.
     """
 
     kind: str
@@ -34,10 +34,16 @@ class HeldLease:
     epoch: int
     command_seq: int
     sent_at: float = field(default_factory=time.monotonic)
+    ttl: float = TTL_SECONDS
+
+    @property
+    def renew_after(self) -> float:
+        """Seconds after which the holder renews: a quarter of the lease (3 s of 12)."""
+        return self.ttl / 4
 
     def may_issue(self, now: float | None = None) -> bool:
-        """Whether our own clock still allows external calls: TTL minus a margin since the last renewal was sent."""
-        return (time.monotonic() if now is None else now) < self.sent_at + TTL_SECONDS - MARGIN_SECONDS
+        """Whether our own clock still allows external calls: the lease less a quarter of it since the last renewal was sent."""
+        return (time.monotonic() if now is None else now) < self.sent_at + self.ttl * 3 / 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
 from controlplane.ports.engine import EngineStore, EngineTransaction, Loaded
 from controlplane.ports.faults import fault_point
-from controlplane.ports.leases import RENEW_SECONDS, CommandRow, HeldLease
+from controlplane.ports.leases import CommandRow, HeldLease
 from controlplane.services.dispatching import Dispatched, Dispatcher
 from controlplane.services.fleet import Fleet
 from controlplane.services.hands import Hands
@@ -196,7 +196,7 @@ class Driver:
         """Sleep until something comes, a timer rings or the lease wants renewing; then a moment longer, to group."""
         if self._finished():
             return
-        seconds = RENEW_SECONDS - (time.monotonic() - self._lease.sent_at)
+        seconds = self._lease.renew_after - (time.monotonic() - self._lease.sent_at)
         if self._memory.frozen.all_reason or self._memory.frozen.tenants:
             seconds = min(seconds, THAW_SECONDS)
         if self._timers:
@@ -209,7 +209,7 @@ class Driver:
             self._wake.clear()
 
     def _renewal_due(self) -> bool:
-        return time.monotonic() >= self._lease.sent_at + RENEW_SECONDS - GROUP_SECONDS
+        return time.monotonic() >= self._lease.sent_at + self._lease.renew_after - GROUP_SECONDS
 
     def _finished(self) -> bool:
         """Whether to let go: over, drained, or nothing to do for a while. Work in our hands is always finished first."""

@@ -82,22 +82,28 @@ class PostgresLeases:
     """See `controlplane.ports.leases.Leases`.
 
     `schema_version`: the newest plan this process understands; newer ones are left to newer workers. `clusters`: those it
-    serves (None: all); a rollout that touches another one is left to others.
+    serves (None: all); a rollout that touches another one is left to others. `ttl`: how long a lease lasts, in seconds.
     """
 
     def __init__(
-        self, database: Database, *, schema_version: int = PLAN_SCHEMA_VERSION, clusters: frozenset[str] | None = None
+        self,
+        database: Database,
+        *,
+        schema_version: int = PLAN_SCHEMA_VERSION,
+        clusters: frozenset[str] | None = None,
+        ttl: float = TTL_SECONDS,
     ) -> None:
         self._database = database
+        self._ttl = ttl
         self._served = {"schema": schema_version, "clusters": None if clusters is None else sorted(clusters)}
 
     async def take(self, kind: str, subject_id: uuid.UUID, holder: str) -> HeldLease | None:
         """Take the lease if it is free or ran out."""
         sent = time.monotonic()
         async with self._database.engine() as uow:
-            values = {"kind": kind, "id": subject_id, "holder": holder, "ttl": TTL_SECONDS}
+            values = {"kind": kind, "id": subject_id, "holder": holder, "ttl": self._ttl}
             row = (await uow.session.execute(_TAKE, values | self._served)).one_or_none()
-        return None if row is None else HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent)
+        return None if row is None else HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent, self._ttl)
 
     async def renew(self, lease: HeldLease) -> None:
         """Push the expiry out in a transaction of its own."""
@@ -126,7 +132,7 @@ def _key(lease: HeldLease) -> dict[str, Any]:
         "id": lease.subject_id,
         "holder": lease.holder,
         "epoch": lease.epoch,
-        "ttl": TTL_SECONDS,
+        "ttl": lease.ttl,
     }
 
 

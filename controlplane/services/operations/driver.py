@@ -14,7 +14,7 @@ import structlog
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.operations import OPERATION_OVER, OperationState, decide_operation, tally
 from controlplane.domain.tenants import TenantSpec
-from controlplane.ports.leases import RENEW_SECONDS, HeldLease, LeaseLostError
+from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.stores.operations import Item
 from controlplane.services.operations.endings import close_tenants, finish
 from controlplane.services.operations.installing import install
@@ -96,7 +96,7 @@ def _wanted(operation: Mapping[str, Any], current: TenantSpec) -> TenantSpec:
 async def _keep(run: Run) -> None:
     """Renew the lease while calls take their time; chunks renew it too. A lost lease shows at the next transaction."""
     while True:
-        await asyncio.sleep(RENEW_SECONDS)
+        await asyncio.sleep(run.lease.renew_after)
         with contextlib.suppress(DependencyError, LeaseLostError):
             async with run.transaction():
                 pass
