@@ -60,8 +60,8 @@ class HelmFormat:
         """Check effective values against `values.schema.json`, that of each subchart included."""
         chart = await self._chart(artifact)
         request = {"op": "validate", "chart": chart.digest, "values": helm_overrides(chart.defaults, values)}
-        answer = (await self._call([request], chart.archives))[0]
-        _raise_error(answer)
+        answers = await self._sandbox.run(self._sandbox.call, [request], chart.archives)
+        _raise_error(answers[0])
 
     async def render(self, artifact: bytes, inputs: RenderInputs) -> Rendered:
         """Render one environment; an equal call is answered from memory."""
@@ -71,36 +71,37 @@ class HelmFormat:
         return result
 
     async def render_many(self, artifact: bytes, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
-        """Render many environments, in batches of one call to the engine each."""
+        """Render many environments, in batches of one call to the engine each; no more at once than there are processes."""
         chart = await self._chart(artifact)
-        results: list[Rendered | InvalidError] = []
-        for start in range(0, len(inputs), BATCH):
-            results += await self._batch(chart, inputs[start : start + BATCH])
-        return results
+        turns = asyncio.Semaphore(self._sandbox.size)
+
+        async def batch(start: int) -> list[Rendered | InvalidError]:
+            async with turns:
+                return await self._batch(chart, inputs[start : start + BATCH])
+
+        batches = await asyncio.gather(*(batch(start) for start in range(0, len(inputs), BATCH)))
+        return [result for results in batches for result in results]
 
     async def _batch(self, chart: _Chart, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
         keys = [_cache_key(chart, one) for one in inputs]
         wanted = {key: one for key, one in zip(keys, inputs, strict=True) if key not in self._rendered}
-        fresh: dict[str, Rendered | InvalidError] = {}
-        requests = {key: _request(chart, one) for key, one in wanted.items()}
-        for key, answer in zip(requests, await self._answers(list(requests.values()), chart), strict=True):
-            fresh[key] = answer if isinstance(answer, InvalidError) else _outcome(answer, wanted[key])
+        outcomes = await self._sandbox.run(self._outcomes, chart, list(wanted.values())) if wanted else []
+        fresh = dict(zip(wanted, outcomes, strict=True))
         results = [fresh[key] if key in fresh else self._remembered(key) for key in keys]
         for key, result in fresh.items():
             if isinstance(result, Rendered):
                 self._remember(key, result)
         return results
 
-    async def _answers(self, requests: list[Message], chart: _Chart) -> list[Message | InvalidError]:
-        """One answer per request; when a batch is stopped by its limits, each is tried alone to find the one to blame."""
-        if not requests:
-            return []
+    def _outcomes(self, chart: _Chart, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
+        """One outcome per input; when a batch is stopped by its limits, each is tried alone to find the one to blame."""
         try:
-            return list(await self._call(requests, chart.archives))
+            answers = self._sandbox.call([_request(chart, one) for one in inputs], chart.archives)
         except InvalidError as error:
-            if len(requests) == 1:
+            if len(inputs) == 1:
                 return [error]
-        return [answer for request in requests for answer in await self._answers([request], chart)]
+            return [outcome for one in inputs for outcome in self._outcomes(chart, [one])]
+        return [_outcome(answer, one) for answer, one in zip(answers, inputs, strict=True)]
 
     def _remember(self, key: str, rendered: Rendered) -> None:
         self._rendered[key] = rendered
@@ -112,10 +113,7 @@ class HelmFormat:
         return self._rendered[key]
 
     async def _chart(self, artifact: bytes) -> _Chart:
-        return await asyncio.to_thread(self._charts, artifact)
-
-    async def _call(self, requests: list[Message], archives: Mapping[str, bytes]) -> list[Message]:
-        return await asyncio.to_thread(self._sandbox.call, requests, archives)
+        return await self._sandbox.run(self._charts, artifact)
 
     def _read_chart(self, artifact: bytes) -> _Chart:
         files = chart_files(artifact)

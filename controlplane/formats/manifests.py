@@ -6,7 +6,6 @@ a Job with Helm's hook annotation becomes the migration, as in a chart.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from controlplane.domain.errors import FieldError, InvalidError
@@ -34,41 +33,48 @@ class ManifestsFormat:
 
     async def check_values(self, artifact: bytes, values: Values) -> None:
         """Refuse any value (`values-not-supported`): it would be set and do nothing."""
-        given = sorted(set(values) - IMAGE_KEYS)
-        if given:
-            raise InvalidError(
-                f"Releases of plain manifests take no values, and {', '.join(given)} would do nothing. "
-                "Remove them, or pack a chart.",
-                code="values-not-supported",
-                errors=[FieldError(pointer((key,)), "this release takes no values") for key in given],
-            )
+        _check_values(values)
 
     async def render(self, artifact: bytes, inputs: RenderInputs) -> Rendered:
         """The objects as they are, in the environment's namespace."""
-        await self.check_values(artifact, inputs.values)
-        return build(await self._documents(artifact), inputs)
+        result = (await self.render_many(artifact, [inputs]))[0]
+        if isinstance(result, InvalidError):
+            raise result
+        return result
 
     async def render_many(self, artifact: bytes, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
         """The same objects for each environment."""
         documents = await self._documents(artifact)
-        results: list[Rendered | InvalidError] = []
-        for one in inputs:
-            try:
-                await self.check_values(artifact, one.values)
-                results.append(build(documents, one))
-            except InvalidError as error:
-                results.append(error)
-        return results
+        return [await self._sandbox.run(_outcome, documents, one) for one in inputs]
 
     async def _documents(self, artifact: bytes) -> list[Message]:
         requests: list[Message] = [
             {"op": "parse", "name": name, "text": text} for name, text in _texts(artifact).items()
         ]
-        answers = await asyncio.to_thread(self._sandbox.call, requests)
+        answers = await self._sandbox.run(self._sandbox.call, requests)
         for answer in answers:
             if "error" in answer:
                 raise InvalidError(f"The manifests can't be read: {answer['detail']}.", code="manifest-invalid")
         return [document for answer in answers for document in answer["documents"]]
+
+
+def _outcome(documents: Sequence[Message], inputs: RenderInputs) -> Rendered | InvalidError:
+    try:
+        _check_values(inputs.values)
+        return build(documents, inputs)
+    except InvalidError as error:
+        return error
+
+
+def _check_values(values: Values) -> None:
+    given = sorted(set(values) - IMAGE_KEYS)
+    if given:
+        raise InvalidError(
+            f"Releases of plain manifests take no values, and {', '.join(given)} would do nothing. "
+            "Remove them, or pack a chart.",
+            code="values-not-supported",
+            errors=[FieldError(pointer((key,)), "this release takes no values") for key in given],
+        )
 
 
 def _texts(artifact: bytes) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """Warm, limited subprocesses that run Helm's engine (`helm_worker.py`), and the pool that hands them out.
 
-A process costs half a second to start and a render under a millisecond, so processes are kept; one that was ended by its
-limits is replaced. Calls block and belong in a thread.
+A process costs half a second to start and a render a few milliseconds, so processes are kept; one that was ended by its
+limits is replaced. Calls block: they belong in the sandbox's own threads (`run`), one for each process.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import IO, Any
@@ -44,7 +47,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"LANG": "C.UTF-8", "GOMAXPROCS": "1", "GOTRACEBACK": "none"},
+            env={"LANG": "C.UTF-8", "GOMAXPROCS": "1", "GOGC": "400", "GOTRACEBACK": "none"},
             cwd="/",
             start_new_session=True,  # a Ctrl-C for the parent must not look like a bad chart
         )
@@ -111,8 +114,14 @@ class Sandbox:
     """A pool of at most `size` workers, started when first needed. Thread-safe."""
 
     def __init__(self, size: int | None = None) -> None:
-        self._permits = threading.BoundedSemaphore(size or max(1, min(4, os.cpu_count() or 1)))
+        self.size = size or max(1, min(4, os.cpu_count() or 1))
+        self._permits = threading.BoundedSemaphore(self.size)
+        self._threads = ThreadPoolExecutor(self.size, thread_name_prefix="render")
         self._idle: LifoQueue[_Process] = LifoQueue()
+
+    async def run[**P, R](self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run blocking work in one of the sandbox's threads, so that the event loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     def call(self, requests: Sequence[Message], archives: Mapping[str, bytes] | None = None) -> list[Message]:
         """Run a batch, one answer per request. `archives` holds the bytes of charts by the key requests name them with.
