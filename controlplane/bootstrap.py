@@ -26,6 +26,7 @@ from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.ports.secrets import Secrets
 from controlplane.services.configuration.kinds import Checkers
+from controlplane.services.fleet import Fleet
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
@@ -112,11 +113,10 @@ class Container:
             )
         return NatsBus(settings.nats_url, role, seed=settings.nats_credentials, replicas=settings.nats_replicas)
 
-    @cached_property
-    def operation_tools(self) -> OperationTools:
+    def operation_tools(self, fleet: Fleet) -> OperationTools:
         """What a worker drives operations with, as the engine's role."""
         installs = RolloutTools(open=self.database.engine, clusters=self.clusters)
-        return OperationTools(self.database, self.clusters, RolloutInstaller(installs))
+        return OperationTools(self.database, fleet, RolloutInstaller(installs))
 
     async def close(self) -> None:
         """Give connections back."""

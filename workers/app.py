@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import presence, rollouts
+from . import operations, presence, rollouts
 from .runner import Drive, Runner
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ type Loop = Callable[[Work, Runner], Awaitable[None]]
 
 DRIVES: Mapping[str, MakeDrive] = {
     "rollout": lambda work: rollouts.drive_with(work.container.engine_store, work.fleet),
+    "operation": lambda work: operations.drive_with(work.container.operation_tools(work.fleet)),
 }
 LOOPS: Sequence[Loop] = (
     lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),

@@ -10,7 +10,7 @@ from controlplane.services.operations.run import OperationTools
 from workers.runner import Drive
 
 
-def operation_drive(tools: OperationTools) -> Drive:
+def drive_with(tools: OperationTools) -> Drive:
     """Make what a `Runner` calls for leases of kind `operation`."""
 
     async def drive(lease: HeldLease, drain: asyncio.Event) -> None:

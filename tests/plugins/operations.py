@@ -22,6 +22,7 @@ from controlplane.domain.tenants import TenantSpec
 from controlplane.ports.clusters import Cluster
 from controlplane.ports.stores.operations import OperationRecord
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.fleet import Fleet as Watched
 from controlplane.services.operations.driver import drive_operation
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
@@ -133,7 +134,9 @@ async def works(database: Database) -> AsyncIterator[Works]:
     await cluster.install()
     clusters = OneCluster({"aks-1": cluster})
     installer = RolloutInstaller(RolloutTools(open=transactions.engine))
-    tools = OperationTools(transactions, clusters, installer)
+    watched = Watched(clusters)
+    tools = OperationTools(transactions, watched, installer)
     yield Works(transactions, PostgresLeases(transactions), tools, fleet, world, front, cluster)
+    await watched.close()
     await clusters.close()
     await transactions.close()

@@ -72,6 +72,10 @@ _DUE = {
         select o.id from operations o join leases l on l.subject_kind = 'operation' and l.subject_id = o.id
         where o.state not in ('succeeded','failed','cancelled') and o.due_at <= now()
           and (l.holder = '' or l.expires_at < now())
+          and not exists (
+            select 1 from operation_items i join environments e using (tenant, environment)
+            where i.operation_id = o.id and cast(:clusters as text[]) is not null and e.cluster <> all(:clusters)
+          )
         order by o.due_at limit :limit
         """
     ),

@@ -33,7 +33,7 @@ async def _one(run: Run, item: Item) -> None:
 
 async def _report(run: Run, item: Item) -> AdoptionReport:
     environment = run.environments[item.tenant, item.environment]
-    cluster = await run.tools.clusters.get(environment.cluster)
+    cluster = await run.cluster(environment.cluster)
     namespace = environment.namespace
     view = await run.call(lambda: cluster.read_namespace(namespace))
     found = [] if view is None else await run.call(lambda: cluster.list_objects(namespace, OBSERVED_KINDS))

@@ -14,12 +14,13 @@ from controlplane.domain.operations import ITEM_OVER, ITEM_TRANSITIONS, ItemStat
 from controlplane.domain.rollouts import check_transition
 from controlplane.domain.tenants import TenantPhase, TenantSpec
 from controlplane.domain.tiers import ClusterSpec, TierSpec
-from controlplane.ports.clusters import Cluster, Clusters, FencedError
+from controlplane.ports.clusters import Cluster, FencedError
 from controlplane.ports.faults import fault_point
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.stores.operations import Item, OperationRecord
 from controlplane.ports.stores.tenants import EnvironmentRecord
 from controlplane.ports.uow import Transactions, UnitOfWork
+from controlplane.services.fleet import Fleet
 from controlplane.services.operations.installer import Installer
 from controlplane.services.problems import problem_of
 
@@ -28,18 +29,19 @@ CALLS = 32
 CHUNK = 32
 """Items whose ledger rows are written in one transaction."""
 CHUNKS_AT_ONCE = 3
+CONNECT_SECONDS = 3.0
+"""So long a driver waits for a cluster to be connected and its fence proven, before the item waits instead."""
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class OperationTools:
-    """What drivers of operations need from outside, chosen by bootstrap. `proven`: clusters whose fence refused a probe."""
+    """What drivers of operations need from outside, chosen by bootstrap."""
 
     transactions: Transactions
-    clusters: Clusters
+    fleet: Fleet
     installer: Installer
-    proven: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -74,11 +76,12 @@ class Run:
 
     async def cluster(self, name: str) -> Cluster:
         """A cluster to write to: its fence has refused a probe of this process."""
-        cluster = await self.tools.clusters.get(name)
-        if name not in self.tools.proven:
-            await cluster.prove_fence()
-            self.tools.proven.add(name)
-        return cluster
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self.tools.fleet.proven(name)
+        except TimeoutError as error:
+            detail = self.tools.fleet.facts(name, "").detail or f"cluster {name} is not ready"
+            raise DependencyError(f"{detail}.", code="cluster-unavailable") from error
 
     async def call[T](self, effect: Callable[[], Awaitable[T]]) -> T:
         """Make one external call, if the lease allows it and a place is free."""
