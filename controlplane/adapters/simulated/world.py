@@ -13,7 +13,7 @@ from controlplane.adapters.simulated import admission
 from controlplane.adapters.simulated.admission import Writer
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.controllers import Controllers, defaulted
-from controlplane.adapters.simulated.merge import apply, json_copy, leaves, merge_patch, update
+from controlplane.adapters.simulated.merge import Owners, apply, json_copy, leaves, merge_patch, update
 from controlplane.adapters.simulated.profile import Profile, draw
 from controlplane.adapters.simulated.quota import Quotas, object_usage
 from controlplane.adapters.simulated.store import CLUSTER, Store, Stored
@@ -36,6 +36,8 @@ from controlplane.ports.clusters import (
 )
 
 MANAGER = "seawall"
+HANDOVER = "seawall-handover"
+_REPLICAS = ("spec", "replicas")
 type Json = dict[str, Any]
 
 
@@ -119,7 +121,8 @@ class World:
         home = admission.living_namespace(self.store, namespace, creating=before is None)
         self._fence(home, epoch)
         live = before.obj if before else {"metadata": {}}
-        merged = apply(live, _sendable(manifest), before.owners if before else {}, MANAGER)
+        sent, owners = _sendable(manifest), before.owners if before else {}
+        merged = apply(live, sent, _handed_over(sent, owners), MANAGER)
         obj = defaulted(merged.obj)
         admission.check_object(obj, before.obj if before else None)
         if before is None:
@@ -265,7 +268,7 @@ class World:
             "ref": [ref.api_version, ref.kind, ref.name, ref.uid, ref.resource_version],
             "generation": stored.meta.get("generation", 0),
             "changed": changed,
-            "takenFrom": dict(taken),
+            "takenFrom": {path: name for path, name in taken.items() if name != HANDOVER},
         }
 
     def prove_fence(self) -> list[str]:
@@ -300,6 +303,14 @@ class World:
         if found is None:
             raise NamespaceGoneError(f"Namespace {namespace} does not exist.")
         return namespace_view(found.obj).epoch
+
+
+def _handed_over(sent: Manifest, owners: Owners) -> Owners:
+    """Owners once another manager holds the `replicas` that this apply lets go (`Cluster.apply`)."""
+    holding = [name for name, paths in owners.items() if _REPLICAS in paths]
+    if holding == [MANAGER] and "replicas" not in (sent.get("spec") or {}):
+        return {**owners, HANDOVER: {_REPLICAS}}
+    return owners
 
 
 def _sendable(manifest: Manifest) -> Manifest:
