@@ -9,6 +9,7 @@ import typer
 from controlplane import __version__
 
 from . import apply, deploy, doctor, event, freeze, key, login, look, processes, release, rollout, tenant, up, why
+from .demo import command as demo
 
 HELP = """Releases in tenant-aware waves, with a way back for each tenant on its own.
 
@@ -38,7 +39,7 @@ def root(
     """Take the options before any command."""
 
 
-for module in (up, processes, deploy, why, freeze, apply, look, doctor, login):
+for module in (up, demo, processes, deploy, why, freeze, apply, look, doctor, login):
     module.register(app)
 for name, group in (
     ("tenant", tenant.group),

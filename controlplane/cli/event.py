@@ -36,43 +36,52 @@ def send(
         "type": type_,
         "data": _data(data or []),
     }
-    answer = send_event(connect(), {**event, **({"subject": subject} if subject else {})})
-    show_one(answer, output, name=str(answer["id"]), table=lambda: typer.echo(answer["id"]))
-    say(f"Accepted. `seawall event show {answer['id']}` says what it starts.")
+    receipt = send_event(connect(), {**event, **({"subject": subject} if subject else {})})
+    show_one(receipt, output, name=str(receipt["id"]), table=lambda: typer.echo(receipt["id"]))
+    again = "It was there before; it starts nothing a second time." if receipt["duplicate"] else "Accepted."
+    say(f"{again} `seawall event show {receipt['id']}` says what becomes of it.")
 
 
 def send_event(client: Any, event: dict[str, Any]) -> dict[str, Any]:
-    """POST one CloudEvent in structured mode; returns the answer of the API."""
+    """POST one CloudEvent in structured mode; returns its receipt. Again with the same source and id changes nothing."""
     headers = {"Content-Type": "application/cloudevents+json"}
     response = client.request("POST", "/v1/events", json=event, headers=headers)
-    answer: dict[str, Any] = response.json()
-    return answer
+    receipt: dict[str, Any] = response.json()["events"][0]
+    return receipt
 
 
 @group.command("show")
-def show(event_id: Annotated[str, typer.Argument(metavar="ID")], output: Output = TABLE) -> None:
+def show(
+    event_id: Annotated[str, typer.Argument(metavar="ID")],
+    source: Annotated[str, typer.Option("--source", help="Needed if several sources used this id.")] = "",
+    output: Output = TABLE,
+) -> None:
     """Show an event's fate: what it matched, what it started, or why not."""
+    from urllib.parse import quote
+
     from .client import connect
     from .output import show_fields, show_one, when
 
-    item = connect().get(f"/v1/events/{event_id}")
+    item = connect().get(f"/v1/events/{quote(event_id, safe='')}", source=source or None)
 
     def table() -> None:
         show_fields(
             [
-                ("event", f"{item['type']} from {item['source']}"),
-                ("received", when(item.get("receivedAt"))),
-                ("state", item.get("state")),
-                *[("trigger", _fate(one)) for one in item.get("triggers") or item.get("matches") or ()],
+                ("event", f"{item['type']} {item['id']} from {item['source']}"),
+                ("received", when(item["receivedAt"])),
+                ("state", item["state"]),
+                *[(one["trigger"] or "no trigger", fate_line(one)) for one in item["fate"]],
             ]
         )
 
     show_one(item, output, name=str(item["id"]), table=table)
 
 
-def _fate(one: dict[str, Any]) -> str:
-    started = f" started rollout {one['rollout']}" if one.get("rollout") else ""
-    return f"{one.get('trigger')}: {one.get('outcome') or one.get('code') or ''}{started} {one.get('reason') or ''}".strip()
+def fate_line(one: dict[str, Any]) -> str:
+    """What one trigger made of an event."""
+    release = f" {one['app']}/{one['version']}" if one.get("version") else ""
+    rollout = f", rollout {one['rollout']}" if one.get("rollout") else ""
+    return f"{one['outcome']}{release}{rollout}: {one['reason']}"
 
 
 def _data(texts: list[str]) -> dict[str, Any]:

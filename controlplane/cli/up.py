@@ -34,7 +34,6 @@ def up(data: Data = Path(".data"), fleet: Fleet = "simulated", yes: Yes = False)
     from .output import say
     from .profile import save_profile
 
-    stop = stop_signal()
     stack = make_stack(data, fleet, yes=yes)
     with stack:
         register_cluster(stack)
@@ -43,8 +42,7 @@ def up(data: Data = Path(".data"), fleet: Fleet = "simulated", yes: Yes = False)
             say(line)
         say(f"  command line    profile `local` ({path}); `seawall doctor` looks whether all is well")
         say("Ctrl-C ends it.")
-        while not stop.wait(0.5):
-            stack.check()
+        stay(stack)
         say("Ending.")
 
 
@@ -98,12 +96,13 @@ def where_to_look(stack: Stack) -> list[str]:
     ]
 
 
-def stop_signal() -> threading.Event:
-    """An event that SIGINT and SIGTERM set."""
+def stay(stack: Stack) -> None:
+    """Wait for SIGINT or SIGTERM. Raises DependencyError as soon as a part ends by itself."""
     stop = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: stop.set())
-    return stop
+    while not stop.wait(0.5):
+        stack.check()
 
 
 def quiet_libraries(data: Path) -> None:

@@ -214,10 +214,7 @@ class Cluster(Protocol):
         ...
 
     async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
-        """Apply server-side as field manager `seawall`, forced. Also for StatefulSets, Services, ... anything but Jobs.
-
-        A field leaves us only by handover: `replicas` that a manifest no longer names (an autoscaler is to have them) keep their value.
-        """
+        """Apply server-side as field manager `seawall`, forced. Also for StatefulSets, Services, ... anything but Jobs."""
         ...
 
     async def create(

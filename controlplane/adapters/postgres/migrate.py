@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 
 from controlplane.domain.errors import DependencyError
+
+if TYPE_CHECKING:
+    # Alembic takes longer to import than all else here, and every process reads `sqlalchemy_url` from this module.
+    from alembic.config import Config
 
 _LOCK = 0x5EA3A11
 _LOCK_WAIT = "60s"
@@ -21,6 +24,8 @@ def sqlalchemy_url(url: str) -> str:
 
 def config(url: str) -> Config:
     """Alembic's configuration: no ini file, the scripts lie in the package `migrations`."""
+    from alembic.config import Config
+
     import migrations
 
     settings = Config()
@@ -35,6 +40,8 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Holds an advisory lock meanwhile; a second migrator waits a minute for it, then fails with `migration-running`.
     """
+    from alembic import command
+
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"set lock_timeout = '{_LOCK_WAIT}'")
         try:
@@ -47,6 +54,8 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Undo migrations down to `revision` (`base` for all). Raises where a migration says why it can't be undone."""
+    from alembic import command
+
     command.downgrade(config(url), revision)
 
 

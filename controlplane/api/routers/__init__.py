@@ -17,7 +17,6 @@ from fastapi import APIRouter
 
 from . import (
     configuration,
-    events,
     freezes,
     keys,
     looks,
@@ -35,8 +34,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     *configuration.ROUTERS,
     releases.artifacts,
     releases.router,
-    events.router,
-    events.hooks,
     freezes.router,
     looks.router,
     machine.router,
