@@ -86,6 +86,13 @@ def test_each_part_sees_only_its_own_nats_seed() -> None:
         assert [item["key"] for item in volume["secret"]["items"]] == [part]
 
 
+def test_secrets_of_sources_and_webhooks_are_mounted_where_they_are_used() -> None:
+    objects = render()
+    seen = {part: "SEAWALL_SECRETS" in variables(pod_of(objects, part)["containers"][0]) for part in PARTS}
+    mounted = {part: any(v["name"] == "secrets" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
+    assert seen == mounted == {"relay": False, "serve": True, "work": True}
+
+
 def test_every_variable_it_sets_is_one_that_the_program_reads() -> None:
     objects = render()
     containers = [pod_of(objects, part)["containers"][0] for part in PARTS]

@@ -62,6 +62,10 @@ topologySpreadConstraints:
 {{/* What every long-running part is told: (dict "root" . "part" "work"). */}}
 {{- define "seawall.environment" -}}
 - {name: SEAWALL_NATS_URL, value: {{ .root.Values.nats.url | quote }}}
+- {name: SEAWALL_NATS_REPLICAS, value: {{ .root.Values.nats.replicas | quote }}}
+{{- if include "seawall.readsSecrets" . }}
+- {name: SEAWALL_SECRETS, value: /etc/seawall/secrets}
+{{- end }}
 {{- if .root.Values.nats.existingSecret }}
 - {name: SEAWALL_NATS_CREDENTIALS, value: /etc/seawall/nats/{{ .part }}}
 {{- end }}
@@ -72,6 +76,11 @@ topologySpreadConstraints:
 {{- if .root.Values.clusters.existingSecret }}
 - {name: SEAWALL_CLUSTERS, value: /etc/seawall/clusters/clusters.yaml}
 {{- end }}
+{{- end }}
+
+{{/* Signatures of events are checked by the API, webhooks are signed by workers; the relay needs neither. */}}
+{{- define "seawall.readsSecrets" -}}
+{{- if and .root.Values.secrets.existingSecret (ne .part "relay") }}yes{{ end }}
 {{- end }}
 
 {{- define "seawall.volumes" -}}
@@ -88,6 +97,10 @@ topologySpreadConstraints:
 - name: clusters
   secret: {secretName: {{ .root.Values.clusters.existingSecret }}, defaultMode: 0440}
 {{- end }}
+{{- if include "seawall.readsSecrets" . }}
+- name: secrets
+  secret: {secretName: {{ .root.Values.secrets.existingSecret }}, defaultMode: 0440}
+{{- end }}
 {{- end }}
 
 {{- define "seawall.mounts" -}}
@@ -97,6 +110,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- if .root.Values.clusters.existingSecret }}
 - {name: clusters, mountPath: /etc/seawall/clusters, readOnly: true}
+{{- end }}
+{{- if include "seawall.readsSecrets" . }}
+- {name: secrets, mountPath: /etc/seawall/secrets, readOnly: true}
 {{- end }}
 {{- end }}
 
