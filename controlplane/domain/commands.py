@@ -15,7 +15,10 @@ _R = RolloutState
 def take_command(draft: Draft, command: CommandSeen) -> set[int]:
     """Carry out one command; returns the waves it touched. One that no longer makes sense changes nothing."""
     match command.command:
-        case "pause" if draft.rollout.state is _R.RUNNING:
+        case "pause" if draft.rollout.state in (_R.PLANNED, _R.RUNNING):
+            if draft.rollout.state is _R.PLANNED:
+                # Given before the driver's first pass: it was answered, so it holds, and nothing of it has started.
+                draft.move_rollout(_R.RUNNING, started_at=draft.now)
             draft.move_rollout(_R.PAUSED)
             draft.tell("paused", {"by": command.actor, "reason": str(command.body.get("reason", ""))})
         case "resume" if draft.rollout.state is _R.PAUSED:

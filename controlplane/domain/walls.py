@@ -139,6 +139,9 @@ def _check_object(item: Manifest, rules: WallRules) -> Iterator[WallFinding]:
     yield from _check_metadata(key, item, rules)
     checks = {
         "Secret": _check_secret,
+        "Ingress": _check_ingress,
+        "PersistentVolumeClaim": _check_claim,
+        "StatefulSet": _check_claims,
         "Service": _check_service,
         "ServiceAccount": _check_account,
         "Role": _check_role,
@@ -255,6 +258,29 @@ def _check_hosts(key: ObjectKey, item: Manifest, hosts: frozenset[str]) -> Itera
                 f"{host or 'every host'} is not a host of this environment; it has {', '.join(sorted(hosts)) or 'none'}"
             )
             yield WallFinding("foreign-host", key, f"/spec/rules/{i}/host", detail)
+
+
+def _check_ingress(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
+    for name in annotations_of(item):
+        if name.endswith("-snippet"):
+            detail = "a snippet is configuration of the ingress controller that all tenants share; remove it"
+            yield WallFinding("host-access", key, json_pointer(("metadata", "annotations", name)), detail)
+
+
+def _check_claim(key: ObjectKey, item: Manifest, at: str = "") -> Iterator[WallFinding]:
+    spec = item.get("spec") or {}
+    if spec.get("volumeName"):
+        detail = "it takes a volume by name, which may be somebody else's; let the storage class make one"
+        yield WallFinding("host-access", key, f"{at}/spec/volumeName", detail)
+    source = spec.get("dataSourceRef")
+    if isinstance(source, dict) and source.get("namespace"):
+        detail = f"it copies from namespace {source['namespace']}; leave the namespace out"
+        yield WallFinding("foreign-namespace", key, f"{at}/spec/dataSourceRef/namespace", detail)
+
+
+def _check_claims(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:
+    for i, claim in enumerate((item.get("spec") or {}).get("volumeClaimTemplates") or []):
+        yield from _check_claim(key, claim, f"/spec/volumeClaimTemplates/{i}")
 
 
 def _check_account(key: ObjectKey, item: Manifest) -> Iterator[WallFinding]:

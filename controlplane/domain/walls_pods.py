@@ -63,6 +63,19 @@ def _ports(part: PodPart) -> Iterator[Finding]:
             yield f"{part.pointer}/ports/{i}/hostPort", "a host port is the node's; use a Service"
 
 
+def _probes(part: PodPart) -> Iterator[Finding]:
+    lifecycle = part.node.get("lifecycle")
+    hooks = lifecycle if isinstance(lifecycle, dict) else {}
+    handlers = {f"lifecycle/{name}": hooks.get(name) for name in ("postStart", "preStop")}
+    handlers |= {name: part.node.get(name) for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+    for at, handler in handlers.items():
+        for kind in ("httpGet", "tcpSocket"):
+            target = handler.get(kind) if isinstance(handler, dict) else None
+            if isinstance(target, dict) and target.get("host"):
+                where = f"{part.pointer}/{at}/{kind}/host"
+                yield where, "the node would call that host, past the tenant's network policies; leave it out"
+
+
 def _security(part: PodPart) -> Iterator[Finding]:
     context = part.node.get("securityContext") or {}
     at = f"{part.pointer}/securityContext"
@@ -79,8 +92,18 @@ def _security(part: PodPart) -> Iterator[Finding]:
     for profile in ("seccompProfile", "appArmorProfile"):
         if (context.get(profile) or {}).get("type") == "Unconfined":
             yield f"{at}/{profile}", f"{profile} Unconfined is not allowed; use RuntimeDefault"
+    windows = context.get("windowsOptions")
+    if isinstance(windows, dict) and windows.get("hostProcess"):
+        yield f"{at}/windowsOptions/hostProcess", "a host process is the node's; remove it"
     if context.get("sysctls"):
         yield f"{at}/sysctls", "kernel settings are the node's; remove them"
 
 
-HOST_CHECKS: tuple[Callable[[PodPart], Iterator[Finding]], ...] = (_flags, _volumes, _placement, _ports, _security)
+HOST_CHECKS: tuple[Callable[[PodPart], Iterator[Finding]], ...] = (
+    _flags,
+    _volumes,
+    _placement,
+    _ports,
+    _probes,
+    _security,
+)

@@ -214,7 +214,10 @@ class Cluster(Protocol):
         ...
 
     async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
-        """Apply server-side as field manager `seawall`, forced. Also for StatefulSets, Services, ... anything but Jobs."""
+        """Apply server-side as field manager `seawall`, forced. Also for StatefulSets, Services, ... anything but Jobs.
+
+        A field leaves us only by handover: `replicas` that a manifest no longer names (an autoscaler is to have them) keep their value.
+        """
         ...
 
     async def create(

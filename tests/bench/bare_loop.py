@@ -16,14 +16,14 @@ from controlplane.adapters.fleet.states import workload_state
 from controlplane.domain.health import Expected, Health, judge_workload
 from controlplane.ports.clusters import Manifest
 
-_QUERY = {"fieldManager": "seawall", "force": "true"}
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 
 
 class BareLoop:
     """One administrator, one watch on Deployments."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, manager: str = "seawall") -> None:
+        self._query = {"fieldManager": manager, "force": "true"}
         config = yaml.safe_load(kubeconfig.read_text())
         self._cluster, self._user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._session: aiohttp.ClientSession | None = None
@@ -59,7 +59,7 @@ class BareLoop:
         root = f"/apis/{api}" if "/" in api else f"/api/{api}"
         path = f"{root}/namespaces/{namespace}/{plural}/{manifest['metadata']['name']}"
         body = orjson.dumps(manifest)
-        async with self._session.patch(path, params=_QUERY, data=body, headers=_APPLY) as answer:
+        async with self._session.patch(path, params=self._query, data=body, headers=_APPLY) as answer:
             answer.raise_for_status()
             made: Manifest = orjson.loads(await answer.read())
             return made

@@ -79,6 +79,9 @@ POD = "/spec/template/spec"
         (f"{POD}/containers/0/securityContext/allowPrivilegeEscalation", True, "host-access"),
         (f"{POD}/containers/0/securityContext/procMount", "Unmasked", "host-access"),
         (f"{POD}/securityContext/sysctls", [{"name": "a", "value": "b"}], "host-access"),
+        (f"{POD}/containers/0/securityContext/windowsOptions/hostProcess", "true", "host-access"),
+        (f"{POD}/containers/0/readinessProbe/httpGet/host", "10.0.0.1", "host-access"),
+        (f"{POD}/containers/0/lifecycle/preStop/tcpSocket/host", "169.254.169.254", "host-access"),
         (f"{POD}/containers/0/image", "odoo:17", "image-not-pinned"),
         (f"{POD}/initContainers/0/image", "odoo", "image-not-pinned"),
         (f"{POD}/serviceAccountName", "seawall-deployer", "reserved-account"),
@@ -258,6 +261,30 @@ def test_what_carries_a_name_of_ours_is_not_the_releases_to_define(kind: str, ap
     item = plain(kind, api)
     item["metadata"]["name"] = name
     assert [f.code for f in findings(item)] == [code]
+
+
+@pytest.mark.parametrize("where", ["claim", "template"])
+def test_a_claim_on_a_volume_or_a_copy_of_somebody_else_is_refused(where: str) -> None:
+    spec = {"volumeName": "pv-1", "dataSourceRef": {"kind": "VolumeSnapshot", "name": "s", "namespace": "globex-de"}}
+    claim = plain("PersistentVolumeClaim", spec=spec)
+    at = ""
+    if where == "template":
+        claim = plain("StatefulSet", "apps/v1", spec={"volumeClaimTemplates": [{"spec": spec}]})
+        at = "/spec/volumeClaimTemplates/0"
+    assert [(f.code, f.pointer) for f in findings(claim)] == [
+        ("host-access", f"{at}/spec/volumeName"),
+        ("foreign-namespace", f"{at}/spec/dataSourceRef/namespace"),
+    ]
+
+
+def test_a_snippet_for_the_shared_ingress_controller_is_refused() -> None:
+    item = ingress("shop.acme.example")
+    item["metadata"]["annotations"] = {"nginx.ingress.kubernetes.io/server-snippet": "return 200;"}
+    (found,) = findings(item)
+    assert (found.code, found.pointer) == (
+        "host-access",
+        "/metadata/annotations/nginx.ingress.kubernetes.io~1server-snippet",
+    )
 
 
 def ingress(*hosts: str | None) -> Manifest:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from controlplane.domain.errors import DependencyError, InvalidError
 from controlplane.formats import sandbox as module
 from controlplane.formats.sandbox import Sandbox
+from tests.support.charts import chart
 
 PARSE = {"op": "parse", "name": "x", "text": "a: 1\n---\nb: 2\n"}
 
@@ -61,6 +63,28 @@ def test_the_process_sees_none_of_our_environment(monkeypatch: pytest.MonkeyPatc
     sandbox = Sandbox(1)
     sandbox.call([PARSE])
     pid = sandbox._idle.queue[0]._process.pid
-    with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123 - a path of the kernel's
-        assert b"SEAWALL" not in environment.read()
+    assert b"SEAWALL" not in Path(f"/proc/{pid}/environ").read_bytes()
+    sandbox.close()
+
+
+def test_a_template_that_never_ends_is_stopped_by_its_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CPU_SECONDS", 1)
+    endless = (
+        "{{ range $a := until 5000 }}{{ range $b := until 5000 }}{{ range until 5000 }}{{ end }}{{ end }}{{ end }}"
+    )
+    archive = chart({"x.yaml": endless})
+    request = {"op": "render", "chart": "c", "first": "c", "second": "c", "name": "n", "namespace": "n", "values": {}}
+    sandbox = Sandbox(1)
+    with pytest.raises(InvalidError, match="stopped"):
+        sandbox.call([{**request, "kubeVersion": "v1.33.0"}], {"c": archive})
+    assert sandbox.call([PARSE]), "the next one is answered by a new process"
+    sandbox.close()
+
+
+def test_the_process_says_truly_whether_it_has_a_network() -> None:
+    sandbox = Sandbox(1)
+    sandbox.call([PARSE])
+    process = sandbox._idle.queue[0]
+    apart = Path(f"/proc/{process._process.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    assert process.isolated is apart
     sandbox.close()

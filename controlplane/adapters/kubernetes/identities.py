@@ -17,6 +17,8 @@ STRANGER = f"system:serviceaccount:{PROBE_NAMESPACE}:stranger"
 HEARTBEAT = "seawall-heartbeat"
 BEAT_LABEL = "seawall.dev/beat"
 FIELD_MANAGER = "seawall"
+HANDOVER_MANAGER = "seawall-handover"
+"""Holds a field that Seawall lets go, until whoever is to have it takes it."""
 
 
 def reader() -> dict[str, str]:

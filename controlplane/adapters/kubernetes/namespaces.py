@@ -74,7 +74,7 @@ class Namespaces:
             STEP_ANNOTATION: fence.step_id,
             REVISION_ANNOTATION: fence.revision,
         }
-        meta = {"uid": uid, "labels": {**labels, **_MARKS}, "annotations": notes}
+        meta = {**({"uid": uid} if uid else {}), "labels": {**labels, **_MARKS}, "annotations": notes}
         headers, query = writer(fence.epoch, "platform", name), {"fieldManager": FIELD_MANAGER}
         request = Request("PATCH", f"{_PATH}/{name}", what, headers, query, {"metadata": meta}, MERGE)
         view = namespace_view((await self._sealed(request, name, uid)).body)

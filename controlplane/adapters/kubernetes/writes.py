@@ -9,9 +9,11 @@ from typing import Any
 
 from controlplane.adapters.fleet.states import annotation
 from controlplane.adapters.kubernetes.applied import Fingerprints
-from controlplane.adapters.kubernetes.errors import field_conflicts, terminating, to_error
-from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, reader, writer
+from controlplane.adapters.kubernetes.errors import field_conflicts, to_error
+from controlplane.adapters.kubernetes.handover import handover_of, lets_go, without_handover
+from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, HANDOVER_MANAGER, reader, writer
 from controlplane.adapters.kubernetes.resources import Resources
+from controlplane.adapters.kubernetes.sending import Sender, explained
 from controlplane.adapters.kubernetes.transport import (
     APPLY,
     MERGE,
@@ -28,7 +30,6 @@ from controlplane.ports.clusters import (
     Applied,
     Identity,
     Manifest,
-    NamespaceGoneError,
     ObjectRef,
 )
 
@@ -41,6 +42,7 @@ class Writes:
 
     def __init__(self, transport: Transport, resources: Resources) -> None:
         self._transport = transport
+        self._sender = Sender(transport)
         self._resources = resources
         self._fingerprints = Fingerprints()
 
@@ -59,15 +61,30 @@ class Writes:
             APPLY,
             METADATA_ONLY,
         )
+        if lets_go(manifest) and not dry_run:
+            await self._hand_over(request, namespace)
         taken: dict[str, str] = {}
         try:
-            answer = await self._transport.call(request)
+            answer = await self._sender.send(request, namespace)
         except RefusedError as refused:
             taken = field_conflicts(refused.refusal)
             if not taken:
-                raise await self._explained(refused, namespace) from refused
+                raise explained(refused, namespace) from refused
             answer = await self._send(replace(request, query={**request.query, "force": "true"}), namespace)
-        return self._applied(ref, answer, taken)
+        return self._applied(ref, answer, without_handover(taken))
+
+    async def _hand_over(self, request: Request, namespace: str) -> None:
+        """Before our apply lets a field go, see that somebody holds it."""
+        try:
+            live = (await self._transport.call(Request("GET", request.path, request.what, reader()))).body
+        except RefusedError as refused:
+            if refused.refusal.status == 404:
+                return
+            raise explained(refused, namespace) from refused
+        handover = handover_of(live)
+        if handover is not None:
+            query = {"fieldManager": HANDOVER_MANAGER, "force": "true"}
+            await self._send(replace(request, body=handover, query=query), namespace)
 
     async def create(self, namespace: str, manifest: Manifest, epoch: int, identity: Identity) -> Applied:
         """Create; an object of the same step that is there already is ours."""
@@ -104,12 +121,12 @@ class Writes:
             body = delete_options(uid, version)
             request = Request("DELETE", path, what, writer(epoch, identity, namespace), body=body)
             try:
-                await self._transport.call(request)
+                await self._sender.send(request, namespace)
             except RefusedError as refused:
                 if refused.refusal.status == 404:
                     return False
                 if refused.refusal.status != 409:
-                    raise await self._explained(refused, namespace) from refused
+                    raise explained(refused, namespace) from refused
                 version = ""
             else:
                 return True
@@ -131,37 +148,21 @@ class Writes:
             query = {"fieldManager": FIELD_MANAGER}
             request = Request("PATCH", path, what, headers, query, {"metadata": meta}, MERGE, METADATA_ONLY)
             try:
-                await self._transport.call(request)
+                await self._sender.send(request, namespace)
             except RefusedError as refused:
                 if refused.refusal.status == 404:
                     return
                 if refused.refusal.status != 409:
-                    raise await self._explained(refused, namespace) from refused
+                    raise explained(refused, namespace) from refused
             else:
                 return
         raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
 
     async def _send(self, request: Request, namespace: str) -> Answer:
         try:
-            return await self._transport.call(request)
+            return await self._sender.send(request, namespace)
         except RefusedError as refused:
-            raise await self._explained(refused, namespace) from refused
-
-    async def _explained(self, refused: RefusedError, namespace: str) -> Exception:
-        """The error to raise. A deployer without rights may mean that its namespace, and its role with it, has gone."""
-        if refused.refusal.authorization:
-            home = Request("GET", f"/api/v1/namespaces/{namespace}", refused.what, reader(), accept=METADATA_ONLY)
-            try:
-                found = (await self._transport.call(home)).body["metadata"]
-            except RefusedError as gone:
-                if gone.refusal.status == 404:
-                    return to_error(gone.refusal, refused.what)
-                raise to_error(gone.refusal, refused.what) from gone
-            if "deletionTimestamp" in found:
-                return terminating(namespace, refused.what)
-        error = to_error(refused.refusal, refused.what)
-        gone_with_name = isinstance(error, NamespaceGoneError) and error.code == "namespace-terminating"
-        return terminating(namespace, refused.what) if gone_with_name else error
+            raise explained(refused, namespace) from refused
 
     async def _metadata(self, namespace: str, ref: ObjectRef) -> dict[str, Any] | None:
         path = await self._resources.path(namespace, ref.api_version, ref.kind, ref.name)

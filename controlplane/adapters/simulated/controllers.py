@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.adapters.simulated.clock import Clock
+from controlplane.adapters.simulated.merge import json_copy
 from controlplane.adapters.simulated.pods import Pod, PodMaker, as_manifest
 from controlplane.adapters.simulated.profile import Profile, draw, fault_of
 from controlplane.adapters.simulated.quota import Quotas, pod_usage
@@ -253,6 +253,6 @@ def defaulted(obj: Manifest) -> Manifest:
     """What the API server fills in and Seawall looks at: a Deployment's replicas."""
     if obj["kind"] not in ("Deployment", "StatefulSet") or "replicas" in (obj.get("spec") or {}):
         return obj
-    filled = deepcopy(obj)
+    filled = json_copy(obj)
     filled.setdefault("spec", {})["replicas"] = 1
     return filled

@@ -63,6 +63,7 @@ class Front:
                 f"The simulated fleet knows no operation {operation!r}. Use one version for all processes."
             )
         self._serial += 1
+        await asyncio.sleep(0)  # a call over a network always lets others run
         await sleep(self.world.clock, self.world.call_seconds(self._serial))
         trouble = next((one for one in self.troubles if one.meets(operation, args)), None)
         if trouble is None:

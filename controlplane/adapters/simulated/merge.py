@@ -8,10 +8,11 @@ Lists whose items all have a `name` are merged by name, every other list is one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+
+import orjson
 
 type Path = tuple[str, ...]
 type Owners = dict[str, set[Path]]
@@ -29,7 +30,7 @@ class Merged:
 
 def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Each leaf of an object with its path; an empty map or list is a leaf."""
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from leaves(inner, (*at, key))
     elif _by_name(value):
@@ -39,22 +40,29 @@ def leaves(value: Any, at: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield at, value
 
 
+def json_copy[T](value: T) -> T:
+    """A deep copy of JSON; several times faster than `copy.deepcopy`."""
+    copied: T = orjson.loads(orjson.dumps(value))
+    return copied
+
+
 def _owned(value: Mapping[str, Any]) -> dict[Path, Any]:
     return dict(leaves(value)) if value else {}
 
 
 def apply(live: dict[str, Any], sent: dict[str, Any], owners: Owners, manager: str) -> Merged:
     """Apply `sent` by force as `manager` onto `live`. None of the arguments is changed."""
-    obj, wanted = deepcopy(live), _owned(sent)
+    obj, wanted = json_copy(live), _owned(sent)
     held: Owners = {name: set(paths) for name, paths in owners.items()}
-    current = _owned(live)
+    current = _owned({key: value for key, value in live.items() if key != "status"})
     taken: dict[str, str] = {}
     for path, value in wanted.items():
         for other, paths in held.items():
             if other != manager and path in paths and current.get(path) != value:
                 paths.discard(path)
                 taken[dotted(path)] = other
-        _put(obj, path, deepcopy(value))
+        if path not in current or current[path] != value:
+            _put(obj, path, json_copy(value) if isinstance(value, dict | list) else value)
     gone = held.get(manager, set()) - set(wanted)
     for path in sorted(gone, key=lambda p: (p[-1] == "name", -len(p), p)):  # an item's name goes last
         if not any(path in paths for other, paths in held.items() if other != manager):
@@ -79,7 +87,7 @@ def update(live: dict[str, Any], patch: dict[str, Any], owners: Owners, manager:
 def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7396: maps merge, null removes, all else replaces."""
     if not isinstance(patch, Mapping):
-        return deepcopy(patch)
+        return json_copy(patch) if isinstance(patch, list) else patch
     result = dict(target) if isinstance(target, Mapping) else {}
     for key, value in patch.items():
         if value is None:
@@ -100,7 +108,7 @@ def dotted(path: Path) -> str:
 
 
 def _by_name(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) and "name" in one for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "name" in one for one in value)
 
 
 def _step(node: Any, step: str) -> Any:

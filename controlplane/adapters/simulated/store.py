@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from controlplane.adapters.simulated.clock import Clock
-from controlplane.adapters.simulated.merge import Owners
+from controlplane.adapters.simulated.merge import Owners, json_copy
 from controlplane.domain.names import MANAGED_LABEL
 from controlplane.ports.clusters import Manifest
 
@@ -132,7 +131,7 @@ class Store:
         self.revision, self._made = dumped["revision"], dumped["made"]
         for one in dumped["objects"]:
             owners = {m: {tuple(path) for path in paths} for m, paths in one["owners"].items()}
-            stored = Stored(deepcopy(one["obj"]), owners)
+            stored = Stored(json_copy(one["obj"]), owners)
             self.objects.setdefault(one["namespace"], {})[stored.obj["kind"], stored.meta["name"]] = stored
             for watcher in tuple(self._watchers):
                 watcher("ADDED", stored.obj)

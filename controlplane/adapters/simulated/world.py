@@ -6,7 +6,6 @@ Arguments and answers are JSON, so that the same world serves one process or, be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from controlplane.adapters.fleet.states import annotation, namespace_view, reference
@@ -14,7 +13,7 @@ from controlplane.adapters.simulated import admission
 from controlplane.adapters.simulated.admission import Writer
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.controllers import Controllers, defaulted
-from controlplane.adapters.simulated.merge import apply, leaves, merge_patch, update
+from controlplane.adapters.simulated.merge import Owners, apply, json_copy, leaves, merge_patch, update
 from controlplane.adapters.simulated.profile import Profile, draw
 from controlplane.adapters.simulated.quota import Quotas, object_usage
 from controlplane.adapters.simulated.store import CLUSTER, Store, Stored
@@ -37,6 +36,8 @@ from controlplane.ports.clusters import (
 )
 
 MANAGER = "seawall"
+HANDOVER = "seawall-handover"
+_REPLICAS = ("spec", "replicas")
 type Json = dict[str, Any]
 
 
@@ -77,7 +78,7 @@ class World:
     def read_namespace(self, name: str) -> Json | None:
         """The Namespace as an object."""
         found = self.store.find(CLUSTER, "Namespace", name)
-        return deepcopy(found.obj) if found else None
+        return json_copy(found.obj) if found else None
 
     def create_namespace(self, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Json:
         """See `Cluster.create_namespace`; marks and fences it."""
@@ -87,7 +88,7 @@ class World:
         marks = {MANAGED_LABEL: "true", FENCED_LABEL: "true", "kubernetes.io/metadata.name": name}
         meta = {"name": name, "labels": {**labels, **marks}, "annotations": dict(annotations)}
         made = self.store.add(CLUSTER, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}, {})
-        return deepcopy(made.obj)
+        return json_copy(made.obj)
 
     def _own_try(self, found: Stored, annotations: Mapping[str, str]) -> Json:
         name = found.meta["name"]
@@ -95,7 +96,7 @@ class World:
             raise admission.terminating(name)
         ours = (OPERATION_ANNOTATION, INSTALLATION_ANNOTATION)
         if all(annotations.get(key) and annotation(found.obj, key) == annotations[key] for key in ours):
-            return deepcopy(found.obj)
+            return json_copy(found.obj)
         detail = f"Namespace {name} exists and was not made by this operation. Adopt it, or choose another tenant name."
         raise AlreadyExistsError(detail)
 
@@ -111,7 +112,7 @@ class World:
         marks = {**(labels or {}), MANAGED_LABEL: "true", FENCED_LABEL: "true"}
         obj = merge_patch(found.obj, {"metadata": {"labels": marks, "annotations": notes}})
         self.store.change(found, obj, found.owners)
-        return deepcopy(found.obj)
+        return json_copy(found.obj)
 
     def apply(self, namespace: str, manifest: Manifest, epoch: int, *, dry_run: bool = False) -> Json:
         """See `Cluster.apply` and `Cluster.dry_run` (checks everything, changes nothing)."""
@@ -120,7 +121,8 @@ class World:
         home = admission.living_namespace(self.store, namespace, creating=before is None)
         self._fence(home, epoch)
         live = before.obj if before else {"metadata": {}}
-        merged = apply(live, _sendable(manifest), before.owners if before else {}, MANAGER)
+        sent, owners = _sendable(manifest), before.owners if before else {}
+        merged = apply(live, sent, _handed_over(sent, owners), MANAGER)
         obj = defaulted(merged.obj)
         admission.check_object(obj, before.obj if before else None)
         if before is None:
@@ -266,7 +268,7 @@ class World:
             "ref": [ref.api_version, ref.kind, ref.name, ref.uid, ref.resource_version],
             "generation": stored.meta.get("generation", 0),
             "changed": changed,
-            "takenFrom": dict(taken),
+            "takenFrom": {path: name for path, name in taken.items() if name != HANDOVER},
         }
 
     def prove_fence(self) -> list[str]:
@@ -303,8 +305,16 @@ class World:
         return namespace_view(found.obj).epoch
 
 
+def _handed_over(sent: Manifest, owners: Owners) -> Owners:
+    """Owners once another manager holds the `replicas` that this apply lets go (`Cluster.apply`)."""
+    holding = [name for name, paths in owners.items() if _REPLICAS in paths]
+    if holding == [MANAGER] and "replicas" not in (sent.get("spec") or {}):
+        return {**owners, HANDOVER: {_REPLICAS}}
+    return owners
+
+
 def _sendable(manifest: Manifest) -> Manifest:
-    sent = deepcopy(manifest)
+    sent = json_copy(manifest)
     for key in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "namespace"):
         sent["metadata"].pop(key, None)
     sent.pop("status", None)
@@ -312,6 +322,6 @@ def _sendable(manifest: Manifest) -> Manifest:
 
 
 def _shown(stored: Stored) -> Json:
-    obj = deepcopy(stored.obj)
+    obj = json_copy(stored.obj)
     obj["metadata"]["managedFields"] = [{"manager": name, "operation": "Apply"} for name in stored.owners]
     return obj

@@ -17,6 +17,7 @@ from fastapi import APIRouter
 
 from . import (
     configuration,
+    events,
     freezes,
     keys,
     looks,
@@ -34,6 +35,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     *configuration.ROUTERS,
     releases.artifacts,
     releases.router,
+    events.router,
+    events.hooks,
     freezes.router,
     looks.router,
     machine.router,

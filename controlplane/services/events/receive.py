@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.errors import ForbiddenError, SeawallError
@@ -68,7 +68,9 @@ async def _store(uow: UnitOfWork, new: NewEvent) -> Receipt:
     return Receipt(event.source, event.id, duplicate=True)
 
 
-async def receive_signed(uow: UnitOfWork, name: str, source: Source, events: Sequence[CloudEvent]) -> list[Receipt]:
+async def receive_signed(
+    uow: UnitOfWork, name: str, source: Source, events: Sequence[CloudEvent], trace: Mapping[str, str]
+) -> list[Receipt]:
     """Store events of a signed source. The signature covers the body, not the id: the same content under another id is a replay."""
     since = uow.now - source.replay_window
     receipts: list[Receipt] = []
@@ -78,7 +80,7 @@ async def receive_signed(uow: UnitOfWork, name: str, source: Source, events: Seq
         if first is not None and first.event.id != event.id:
             receipts.append(Receipt(event.source, first.event.id, duplicate=True))
         else:
-            fresh.append(NewEvent(event, f"hooks/{name}"))
+            fresh.append(NewEvent(event, f"hooks/{name}", trace=trace))
     return [*receipts, *await receive(uow, fresh)]
 
 
