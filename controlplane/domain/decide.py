@@ -174,14 +174,20 @@ def _end_if_done(draft: Draft) -> None:
     if draft.in_flight or any(wave.pending for wave in draft.waves()):
         return
     if rollout.abort:
-        draft.move_rollout(RolloutState.ABORTED, outcome=rollout.abort, ended_at=draft.now)
-        draft.tell("aborted", {"outcome": rollout.abort, "reason": rollout.reason})
+        _end(draft, RolloutState.ABORTED, rollout.abort)
     elif rollout.state is RolloutState.PAUSED:
         return
     elif rollout.halted or any(wave.state is WaveState.FAILED for wave in draft.waves()):
-        outcome = rollout.halted or "wave-failed"
-        draft.move_rollout(RolloutState.FAILED, outcome=outcome, ended_at=draft.now)
-        draft.tell("failed", {"outcome": outcome, "reason": draft.rollout.reason})
+        _end(draft, RolloutState.FAILED, rollout.halted or "wave-failed")
     elif all(wave.state is WaveState.DONE for wave in draft.waves()):
-        draft.move_rollout(RolloutState.SUCCEEDED, outcome="succeeded", ended_at=draft.now)
-        draft.tell("succeeded", {})
+        _end(draft, RolloutState.SUCCEEDED, "succeeded")
+
+
+def _end(draft: Draft, state: RolloutState, outcome: str) -> None:
+    """End the rollout; deferred targets end with it as skipped, with their reason, and can be retried."""
+    for wave in draft.waves():
+        for tenant in wave.order if wave.left else ():
+            if draft.target(tenant).state is TargetState.DEFERRED:
+                draft.move(draft.target(tenant), TargetState.SKIPPED)
+    draft.move_rollout(state, outcome=outcome, ended_at=draft.now)
+    draft.tell(str(state), {"outcome": outcome, "reason": draft.rollout.reason})

@@ -89,7 +89,7 @@ def start(
         target = draft.target(refusal.key)
         why = "frozen" if refusal.why == "closed" else "budget"
         waits = Refusal("wait", why, f"no place left in {refusal.scope}")
-        draft.put(replace(refused(target, waits, draft.now), retry_at=draft.now + BUDGET_WAIT))
+        draft.remember(replace(_wait(draft, target, waits), retry_at=draft.now + BUDGET_WAIT))
         draft.look_at(draft.now + BUDGET_WAIT, target.tenant)
     return started
 
@@ -120,7 +120,7 @@ def _refuse(draft: Draft, target: TargetNow, refusal: Refusal, row: EnvironmentR
         draft.look_at(draft.now, target.tenant)
         return
     if refusal.how == "wait" and not _waited_too_long(draft, target, refusal):
-        waiting = draft.put(refused(target, refusal, draft.now))
+        waiting = _wait(draft, target, refusal)
         draft.look_at(waiting.retry_at or draft.now, target.tenant)
         return
     draft.touched.add(target.wave)
@@ -133,6 +133,13 @@ def _refuse(draft: Draft, target: TargetNow, refusal: Refusal, row: EnvironmentR
         draft.move(target, TargetState.SKIPPED, event="target-skipped", code=code, reason=reason)
     else:
         draft.move(target, TargetState.DEFERRED, event="target-deferred", code=code, reason=reason)
+
+
+def _wait(draft: Draft, target: TargetNow, refusal: Refusal) -> TargetNow:
+    """Wait on; written only when the reason is a new one."""
+    waiting = refused(target, refusal, draft.now)
+    same = (target.code, target.reason) == (refusal.code, refusal.reason)
+    return draft.remember(waiting) if same else draft.put(waiting)
 
 
 def _waited_too_long(draft: Draft, target: TargetNow, refusal: Refusal) -> bool:

@@ -76,6 +76,13 @@ class Draft:
             self._wanting[target.tenant] = target.wants != ""
         return target
 
+    def remember(self, target: TargetNow) -> TargetNow:
+        """Replace a target in memory alone: what a successor finds out again needs no write. Its tally must not move."""
+        self._targets[target.tenant] = target
+        if target.tenant in self._before:
+            return self.put(target)
+        return target
+
     def move(self, target: TargetNow, to: TargetState, *, event: str = "", **changes: Any) -> TargetNow:
         """Change a target's state through the table; `event` names the line of history, if one is due."""
         check_transition(TARGET_TRANSITIONS, target.state, to)

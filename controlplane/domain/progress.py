@@ -13,6 +13,10 @@ from controlplane.domain.plans import PlannedWave
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
 
 _SAMPLE_SPACING = timedelta(seconds=1)
+_NO_WAY_BACK = {
+    "none": "there is no verified revision to go back to",
+    "restore": "going back means restoring its database, which a person starts",
+}
 _BLAMELESS = frozenset({"quota", "gone"})
 
 
@@ -112,7 +116,7 @@ def fail(draft: Draft, target: TargetNow, code: str, reason: str, *, blame: bool
     if failed.way_back == "reapply":
         draft.put(replace(failed, wants="back"))
     else:
-        _strand(draft, failed, code, f"{reason}; there is no verified revision to go back to")
+        _strand(draft, failed, code, f"{reason}; {_NO_WAY_BACK[failed.way_back]}")
 
 
 def want_back(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
@@ -158,7 +162,7 @@ def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
     elif judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
         fail(draft, target, "unhealthy" if judgement.health is Health.UNHEALTHY else "no-progress", judgement.reason)
     elif judgement != target.judgement:
-        draft.put(replace(target, judgement=judgement))
+        draft.remember(replace(target, judgement=judgement))
 
 
 def _look_soaking(draft: Draft, target: TargetNow, look: Looked) -> None:
@@ -168,10 +172,10 @@ def _look_soaking(draft: Draft, target: TargetNow, look: Looked) -> None:
         return
     if look.judgement.health is Health.HEALTHY:
         if target.ill_since is not None:
-            target = replace(target, ill_since=None, soak_since=draft.now, samples=0, sampled_at=None)
+            target = draft.put(replace(target, ill_since=None, soak_since=draft.now, samples=0, sampled_at=None))
         if target.sampled_at is None or draft.now >= target.sampled_at + _spacing(draft, target):
             target = replace(target, samples=target.samples + 1, sampled_at=draft.now)
-        _finish_soak(draft, draft.put(replace(target, judgement=look.judgement)))
+        _finish_soak(draft, draft.remember(replace(target, judgement=look.judgement)))
         return
     ill_since = target.ill_since or draft.now
     if look.judgement.health is Health.UNHEALTHY or _late(draft, target, ill_since):

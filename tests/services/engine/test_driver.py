@@ -227,7 +227,7 @@ async def test_a_target_whose_base_moved_is_skipped_as_superseded(stage: Stage) 
     ]
 
 
-async def test_a_suspended_tenant_is_deferred_and_the_others_go_on(stage: Stage) -> None:
+async def test_a_suspended_tenant_is_left_out_and_the_others_go_on(stage: Stage) -> None:
     await installed(stage, "ab")
     stage.rows.release("2.0")
     stage.rows.run(
@@ -238,16 +238,16 @@ async def test_a_suspended_tenant_is_deferred_and_the_others_go_on(stage: Stage)
     stage.rows.run("update freezes set lifted_at = now()")
     stage.rows.run("update budgets set version = version + 1 where scope = 'fleet/inFlight'")
     assert await stage.over(rollout) == "succeeded"
-    assert stage.targets(rollout) == {"a": "deferred", "b": "verified"}
+    assert stage.targets(rollout) == {"a": "skipped", "b": "verified"}
 
 
-async def test_a_namespace_that_was_replaced_defers_its_target(stage: Stage) -> None:
+async def test_a_namespace_that_was_replaced_leaves_its_target_out(stage: Stage) -> None:
     await installed(stage, "ab")
     stage.rows.release("2.0")
     stage.rows.run("update environments set uid = 'another' where tenant = 'a'")
     rollout = await stage.start("2.0")
     assert await stage.over(rollout) == "succeeded"
-    assert stage.targets(rollout) == {"a": "deferred", "b": "verified"}
+    assert stage.targets(rollout) == {"a": "skipped", "b": "verified"}
     assert stage.rows.ask("select code from targets where rollout_id = %s and tenant = 'a'", rollout) == [
         ("namespace-replaced",)
     ]
