@@ -65,7 +65,7 @@ class Api:
         return made
 
 
-class _Server(uvicorn.Server):
+class Quiet(uvicorn.Server):
     """uvicorn without its signal handlers: the test run keeps its own."""
 
     @contextlib.contextmanager
@@ -85,7 +85,7 @@ async def serving(container: Container) -> AsyncIterator[Api]:
     set_up_tracing("seawall-tests")
     app = create_app(container)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(server_config(app, "127.0.0.1", 0, drain_seconds=2))
+    server = Quiet(server_config(app, "127.0.0.1", 0, drain_seconds=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.005)
