@@ -11,6 +11,8 @@ from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
+from controlplane.adapters.identity.oidc import OidcTokens
+from controlplane.adapters.identity.workloads import read_workloads
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
@@ -76,7 +78,16 @@ class Container:
     @cached_property
     def authenticator(self) -> Authenticator:
         """Checks API keys and tokens."""
-        return Credentials(self.database)
+        return Credentials(self.database, self.tokens)
+
+    @cached_property
+    def tokens(self) -> OidcTokens | None:
+        """Checks OpenID Connect tokens, where an issuer or a workload rule is configured."""
+        settings = self.settings
+        workloads = read_workloads(settings.workloads) if settings.workloads else []
+        if not settings.oidc_issuer and not workloads:
+            return None
+        return OidcTokens(settings.oidc_issuer, settings.oidc_audience, workloads=workloads, now=self.clock)
 
     @cached_property
     def checkers(self) -> Checkers:
@@ -122,4 +133,6 @@ class Container:
         """Give connections back."""
         if "clusters" in self.__dict__:
             await self.clusters.close()
+        if (tokens := self.__dict__.get("tokens")) is not None:
+            await tokens.close()
         await self.database.close()

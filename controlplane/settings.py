@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="The API's address as clients see it; used in links.")
     oidc_issuer: str = Field(default="", description="OpenID Connect issuer whose tokens are accepted.")
     oidc_audience: str = Field(default="seawall", description="Audience that tokens must name.")
+    workloads: Path | None = Field(
+        default=None, description="YAML file: which CI runs (issuer, subject) may act for which apps."
+    )
     fleet_name: str = Field(
         default="", description="Shown on every screen: SIMULATED, local kube-apiserver, or the cluster's name."
     )

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -27,7 +28,9 @@ from controlplane.api.server import server_config
 from controlplane.bootstrap import Container
 from controlplane.services.keys import KeyWish, issue_key
 from controlplane.settings import Settings
-from tests.plugins.database import Database
+
+if TYPE_CHECKING:
+    from tests.plugins.database import Database  # pytest must load the plugin itself
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -34,7 +33,7 @@ _HEAD = text(
     ) c
     cross join lateral (
         select jsonb_agg(to_jsonb(s)) as counts from (
-            select wave, state, code, count(*) as number, min(reason) as reason, min(tenant) as tenant, min(since) as since
+            select wave, state, code, count(*) as number, any_value(reason) as reason, any_value(tenant) as tenant
             from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
         ) s
     ) t
@@ -179,7 +178,5 @@ def _head(row: Mapping[str, Any]) -> RolloutHead:
     """Build a head from a row; a list's rows have no waves, counts and commands."""
     found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "command_seq": 0, **row}
     waves, commands = found.pop("waves") or [], found.pop("commands") or []
-    counts = [
-        TargetCount(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in found.pop("counts") or []
-    ]
+    counts = [TargetCount(**one) for one in found.pop("counts") or []]
     return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts)

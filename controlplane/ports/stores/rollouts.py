@@ -127,7 +127,7 @@ class NewRollout:
 class TargetCount:
     """So many targets of a wave are in a state for the same reason (`code`, empty if there is none).
 
-    `reason`, `tenant`: of one of them. `since`: when the first of them got there.
+    `reason`, `tenant`: of one of them.
     """
 
     wave: int
@@ -136,7 +136,6 @@ class TargetCount:
     number: int
     reason: str
     tenant: str
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
