@@ -28,6 +28,7 @@ from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.ports.secrets import Secrets
 from controlplane.services.configuration.kinds import Checkers
+from controlplane.services.events.process import EventTools
 from controlplane.services.fleet import Fleet
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
@@ -128,6 +129,11 @@ class Container:
         """What a worker drives operations with, as the engine's role."""
         installs = RolloutTools(open=self.database.engine, clusters=self.clusters)
         return OperationTools(self.database, fleet, RolloutInstaller(installs))
+
+    @cached_property
+    def event_tools(self) -> EventTools:
+        """What a worker turns events into rollouts with, as the engine's role."""
+        return EventTools(RolloutTools(open=self.database.engine, clusters=self.clusters), self.expressions)
 
     async def close(self) -> None:
         """Give connections back."""

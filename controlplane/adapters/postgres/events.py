@@ -39,8 +39,8 @@ _CLAIM = text(
     f" select {_COLUMNS} from taken order by received_at"
 )
 _SETTLE = text(
-    "update inbound_events set state = :state, fate = cast(:fate as jsonb), due_at = :due_at, attempts = :attempts,"
-    " ended_at = case when :state in ('done','dead') then clock_timestamp() end where source = :source and id = :id"
+    "update inbound_events set state = cast(:state as text), fate = cast(:fate as jsonb), due_at = :due_at, attempts = :attempts,"
+    " ended_at = case when cast(:state as text) in ('done','dead') then clock_timestamp() end where source = :source and id = :id"
 )
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('coalesce/' || :trigger || '/' || :app, 0))")
 _WAITING = text(
