@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.front import Trouble
@@ -27,8 +29,11 @@ from controlplane.services.operations.driver import drive_operation
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
+from tests.contract.fleets import until_read
 from tests.plugins.database import Database
 from tests.support.registry import Fleet
+from workers import operations, rollouts
+from workers.runner import Runner
 
 
 @dataclass
@@ -80,6 +85,32 @@ class Works:
         while (found := await self.drive(operation)).ended_at is None:
             pass
         return found
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """A worker in this process: claims and drives operations and rollouts until the context ends."""
+        drives = {
+            "operation": operations.drive_with(self.tools),
+            "rollout": rollouts.drive_with(PostgresEngineStore(self.transactions), self.tools.fleet),
+        }
+        runner = Runner(self.leases, "worker", drives)
+        sweep = asyncio.create_task(runner.sweep_forever())
+        try:
+            yield
+        finally:
+            await runner.drain()
+            await sweep
+
+    async def over(self, operation: uuid.UUID, within: float = 60.0) -> OperationRecord:
+        """Wait until a worker has brought an operation to its end."""
+
+        async def look() -> OperationRecord | None:
+            found = await self.read(operation)
+            return found if found.ended_at else None
+
+        ended = await until_read(look, within)
+        assert ended is not None
+        return ended
 
     async def read(self, operation: uuid.UUID) -> OperationRecord:
         async with self.transactions.platform() as uow:
