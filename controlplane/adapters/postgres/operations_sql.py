@@ -127,7 +127,7 @@ SET_STATE = text(
     update operations set state = cast(:state as text), waiting_for = cast(:waiting_for as jsonb), due_at = now() + cast(:due_in as interval),
       started_at = coalesce(started_at, case when cast(:state as text) <> 'accepted' then now() end),
       ended_at = case when cast(:state as text) in ('succeeded','failed','cancelled') then now() end,
-      result = coalesce(cast(:result as jsonb), result), problem = coalesce(cast(:problem as jsonb), problem)
+      result = result || coalesce(cast(:result as jsonb), '{}'), problem = coalesce(cast(:problem as jsonb), problem)
     where id = :id returning id
     """
 )

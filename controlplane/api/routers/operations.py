@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import respond
@@ -96,3 +97,15 @@ async def list_items(
         }
     shown = page(request, rows, limit, show=lambda r: item_view(r, steps[r.ordinal]), position=lambda r: [r.ordinal])
     return respond(shown)
+
+
+@router.get("/v1/operations/{operation_id}/result", operation_id="getOperationResult", response_model=dict[str, Any])
+async def get_result(operation_id: uuid.UUID, call: Annotated[Call, may("operations.read")]) -> Response:
+    """Download what an operation made: the export of a tenant."""
+    async with _seen(call, operation_id) as (_, found):
+        if found.kind == "export" and not call.principal.may("tenants.export"):
+            raise NotFoundError("This operation has no result that you may see.")
+        content = found.result.get("export")
+    if content is None:
+        raise NotFoundError(f"Operation {operation_id} has no result to download (yet); it is {found.state}.")
+    return JSONResponse(content, headers={"Content-Disposition": f'attachment; filename="{found.tenant}.json"'})

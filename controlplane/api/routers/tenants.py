@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from controlplane.api.dependencies import Call, may
-from controlplane.api.etags import respond
+from controlplane.api.etags import IfMatch, check_if_match, etag_of, respond
 from controlplane.api.idempotency import Answer, IdempotencyKey, once
 from controlplane.api.operations import Accepted, accepted
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
@@ -16,8 +17,10 @@ from controlplane.domain.names import Name
 from controlplane.domain.selectors import selector_from
 from controlplane.domain.tenant_views import TenantView
 from controlplane.domain.tenants import TenantPhase, TenantSpec
+from controlplane.domain.tree import PlainText
+from controlplane.domain.wire import Wire
 from controlplane.ports.uow import UnitOfWork
-from controlplane.services import onboarding
+from controlplane.services import onboarding, tenant_changes, tenant_life
 from controlplane.services.tenants import list_tenants, tenant_of, view_of
 
 BATCH_LIMIT = 20_000_000
@@ -82,3 +85,89 @@ async def get(tenant: Name, call: Annotated[Call, may("tenants.read")]) -> Respo
     """Show a tenant."""
     async with call.transaction(tenant) as uow:
         return respond(view_of(await tenant_of(uow, tenant)))
+
+
+@router.patch(
+    "/v1/tenants/{tenant}",
+    operation_id="changeTenant",
+    response_model=TenantView,
+    responses={202: {"model": Accepted, "description": "A cluster follows; the operation says how it goes."}},
+)
+async def change(
+    request: Request,
+    tenant: Name,
+    patch: Annotated[dict[str, Any], Body(media_type="application/merge-patch+json")],
+    call: Annotated[Call, may("tenants.change")],
+    if_match: IfMatch = None,
+) -> Response:
+    """Change a tenant by a JSON merge patch: 200 where the registry alone changes, 202 where its clusters must follow."""
+    async with call.transaction(tenant) as uow:
+        record = await tenant_of(uow, tenant, lock=True)
+        check_if_match(if_match, etag_of(view_of(record)))
+        operation = await tenant_changes.change(
+            uow, record, tenant_changes.patched(record.spec, patch), actor=call.actor
+        )
+        if operation is None:
+            return respond(view_of(await tenant_of(uow, tenant)))
+    answer = accepted(request, operation)
+    return JSONResponse(answer.body.model_dump(mode="json") if answer.body else None, 202, dict(answer.headers))
+
+
+@router.delete("/v1/tenants/{tenant}", operation_id="offboardTenant", status_code=202, response_model=Accepted)
+async def offboard(request: Request, tenant: Name, call: Annotated[Call, may("tenants.offboard")]) -> Response:
+    """Offboard a tenant: its namespaces are deleted, its records and its name are kept."""
+    async with call.transaction(tenant) as uow:
+        record = await tenant_of(uow, tenant, lock=True)
+        operation = await tenant_life.offboard(uow, record, actor=call.actor)
+    answer = accepted(request, operation)
+    return JSONResponse(answer.body.model_dump(mode="json") if answer.body else None, 202, dict(answer.headers))
+
+
+class Suspension(Wire):
+    """Why a tenant is suspended."""
+
+    reason: PlainText = ""
+
+
+@router.post("/v1/tenants/{tenant}:suspend", operation_id="suspendTenant", status_code=202, response_model=Accepted)
+async def suspend(
+    request: Request,
+    tenant: Name,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("tenants.suspend")],
+    body: Suspension | None = None,
+) -> Response:
+    """Suspend a tenant: no rollout takes it, and its workloads go to zero."""
+    reason = body.reason if body else ""
+
+    async def effect(uow: UnitOfWork) -> Answer:
+        record = await tenant_of(uow, tenant, lock=True)
+        return accepted(request, await tenant_life.suspend(uow, record, actor=call.actor, reason=reason))
+
+    return await once(call, key, effect)
+
+
+@router.post("/v1/tenants/{tenant}:resume", operation_id="resumeTenant", status_code=202, response_model=Accepted)
+async def resume(
+    request: Request, tenant: Name, key: IdempotencyKey, call: Annotated[Call, may("tenants.suspend")]
+) -> Response:
+    """Bring a suspended tenant back as its revisions say, or try a failed onboarding again."""
+
+    async def effect(uow: UnitOfWork) -> Answer:
+        record = await tenant_of(uow, tenant, lock=True)
+        return accepted(request, await tenant_life.resume(uow, record, actor=call.actor))
+
+    return await once(call, key, effect)
+
+
+@router.post("/v1/tenants/{tenant}:export", operation_id="exportTenant", status_code=202, response_model=Accepted)
+async def export(
+    request: Request, tenant: Name, key: IdempotencyKey, call: Annotated[Call, may("tenants.export")]
+) -> Response:
+    """Collect a tenant's record and current manifests; `GET /v1/operations/{id}/result` gives them once it is done."""
+
+    async def effect(uow: UnitOfWork) -> Answer:
+        record = await tenant_of(uow, tenant)
+        return accepted(request, await tenant_life.export(uow, record, actor=call.actor))
+
+    return await once(call, key, effect)

@@ -218,7 +218,7 @@ class OperationStore(Protocol):
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write where an operation stands; `due_in`: when a driver must look again (None when it is over)."""
+        """Write where an operation stands; `due_in`: when a driver must look again (None when it is over); `result` adds to it."""
         ...
 
     async def installs(self, operation_id: uuid.UUID) -> list[InstalledTarget]:

@@ -17,9 +17,12 @@ from controlplane.domain.tenants import TenantSpec
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.stores.operations import Item
 from controlplane.services.operations.endings import close_tenants, finish
+from controlplane.services.operations.exporting import export
 from controlplane.services.operations.installing import install
+from controlplane.services.operations.leaving import leave
 from controlplane.services.operations.observing import observe
 from controlplane.services.operations.run import OperationTools, Run, ready
+from controlplane.services.operations.scaling import sleep, wake
 from controlplane.services.operations.walls import raise_walls
 
 log = structlog.get_logger(__name__)
@@ -40,9 +43,21 @@ STAGES: Mapping[str, Stage] = {
     "walls": raise_walls,
     "observe": observe,
     "install": install,
+    "sleep": sleep,
+    "wake": wake,
+    "leave": leave,
+    "export": export,
 }
 ONBOARDING = frozenset({"onboard", "batchOnboard"})
-FIRST_STAGE = {"onboard": "walls", "batchOnboard": "walls", "update": "walls"}
+FIRST_STAGE = {
+    "onboard": "walls",
+    "batchOnboard": "walls",
+    "update": "walls",
+    "suspend": "sleep",
+    "resume": "wake",
+    "offboard": "leave",
+    "export": "export",
+}
 
 
 async def drive_operation(tools: OperationTools, lease: HeldLease, drain: asyncio.Event) -> None:
