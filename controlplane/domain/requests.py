@@ -20,6 +20,7 @@ StrategyRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,6
 Sentence = Annotated[str, StringConstraints(max_length=1000)]
 RevisionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
+_EARLIEST, _LATEST = 2000, 2200
 _REF = re.compile(r"^([^@]+)(?:@(\d+))?$")
 
 
@@ -99,7 +100,7 @@ class RepeatedContent:
 
 def check_request(request: RolloutRequest) -> None:
     """Check what single fields can't say. Raises InvalidError `invalid-rollout` with a pointer for each thing wrong."""
-    found = [*_app_errors(request), *_kind_errors(request)]
+    found = [*_app_errors(request), *_kind_errors(request), *_time_errors(request)]
     if found:
         detail = f"The rollout can't be planned: {found[0].pointer}: {found[0].detail}"
         raise InvalidError(detail, code="invalid-rollout", errors=found)
@@ -119,6 +120,12 @@ def _app_errors(request: RolloutRequest) -> list[FieldError]:
         return [FieldError(f"/{needed}", f"a rollout of kind {request.kind} needs {needed}")]
     if request.release and request.app and request.release.partition("/")[0] != request.app:
         return [FieldError("/app", f"is not the app of release {request.release}")]
+    return []
+
+
+def _time_errors(request: RolloutRequest) -> list[FieldError]:
+    if request.not_before is not None and not _EARLIEST < request.not_before.year < _LATEST:
+        return [FieldError("/notBefore", f"must lie between the years {_EARLIEST} and {_LATEST}")]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from typing import Any
 
@@ -106,6 +107,10 @@ async def test_a_plan_that_changed_since_the_preview_is_refused_with_the_differe
         ({"to": 3}, 422, "invalid-rollout"),
         ({"environment": "staging"}, 422, "selector-matches-nothing"),
         ({"notBefore": "2026-11-24 22:00"}, 422, "invalid"),
+        ({"notBefore": "9999-12-31T23:59:59-12:00"}, 422, "invalid-rollout"),
+        ({"selector": "tenant=" + "x" * 3000}, 422, "invalid"),
+        ({"reason": "x" * 1001}, 422, "invalid"),
+        ({"kind": "rollback", "to": 0}, 422, "invalid"),
         ({"colour": "red"}, 422, "invalid"),
     ],
 )
@@ -201,6 +206,9 @@ async def test_targets_are_listed_in_the_plan_s_order_by_page_state_wave_and_ten
     assert (await client.get(f"{url}?wave=other")).json()["items"] == []
     assert first["items"][0]["wayBack"] == {"kind": "reapply", "revision": 1}
     problem(await client.get(f"{url}?state=happy"), 422, "invalid")
+    problem(await client.get(f"{url}?cursor=WzFd"), 422, "invalid-cursor")
+    far = base64.urlsafe_b64encode(b"[4611686018427387904,1]").decode()
+    assert (await client.get(f"{url}?cursor={far}")).json()["items"] == []
 
 
 async def test_rollouts_are_listed_newest_first_by_state_and_tenant(api: Api, fleet: Fleet) -> None:

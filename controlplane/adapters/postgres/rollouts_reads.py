@@ -62,7 +62,7 @@ _TARGETS = text(
     from targets t join waves w on (w.rollout_id, w.wave) = (t.rollout_id, t.wave)
     where t.rollout_id = :id and (cast(:states as text[]) is null or t.state = any(cast(:states as text[])))
       and (cast(:wave as text) is null or w.name = :wave) and (cast(:tenant as text) is null or t.tenant = :tenant)
-      and (cast(:after_wave as integer) is null or (t.wave, t.position) > (:after_wave, :after_position))
+      and (cast(:after_wave as bigint) is null or (t.wave, t.position) > (:after_wave, :after_position))
     order by t.wave, t.position limit :limit
     """
 )

@@ -125,7 +125,7 @@ async def start_draft(
     async with call.platform() as uow:
         head = await head_of(uow, rollout_id)
         ask = await ask_of_draft(uow, rollout_id) if head.state == RolloutState.DRAFT else None
-    made = await prepare(call.container.rollout_tools, ask) if ask else None
+    made = await prepare(call.container.rollout_tools, ask, to_start=False) if ask else None
 
     async def effect(uow: UnitOfWork) -> Answer:
         done = await begin_draft(uow, rollout_id, made.plan.plan_hash if made else head.plan_hash, call.actor)

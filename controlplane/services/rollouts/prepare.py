@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from controlplane.domain.names import canonical_json
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.requests import Ask, check_request
 from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts
+from controlplane.ports.stores.rollouts import NewContent
 
 from .checks import Findings, examine
 from .content import Given
@@ -24,7 +27,8 @@ from .tools import RolloutTools
 class Prepared:
     """A plan with what each of its targets would be given; `start` writes it down.
 
-    `rollback_tenants` is how many environments each cluster has: the base of its rollback budget.
+    `tenants_on`: how many environments each cluster has, the base of its rollback budget. `contents`: the bodies to store, made
+    before the transaction, which must not wait for them; none for a preview.
     """
 
     ask: Ask
@@ -32,10 +36,11 @@ class Prepared:
     given: Mapping[str, Given]
     strategy: NamedStrategy
     tenants_on: Mapping[str, int]
+    contents: Sequence[NewContent] = ()
 
 
-async def prepare(tools: RolloutTools, ask: Ask) -> Prepared:
-    """Plan a rollout against the registry as it is now.
+async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Prepared:
+    """Plan a rollout against the registry as it is now; with `to_start`, make the bodies it would store as well.
 
     Raises InvalidError `invalid-rollout`, `unknown-strategy`, `unknown-release`, `invalid-selector`,
     `selector-matches-nothing`, `unmatched-targets`, `too-many-waves`, and what a chart's artifact is refused for.
@@ -48,7 +53,8 @@ async def prepare(tools: RolloutTools, ask: Ask) -> Prepared:
     findings = await examine(tools, snapshot, offered, dry_run=not ask.installing)
     made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, now)
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
-    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on)
+    contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
+    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, contents)
 
 
 def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, now: datetime) -> Plan:
@@ -87,3 +93,19 @@ def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: 
 
 def _release(snapshot: Snapshot) -> ReleaseFacts | None:
     return release_facts(snapshot.release.row, snapshot.release.spec) if snapshot.release else None
+
+
+def _contents(made: Plan, given: Mapping[str, Given]) -> Sequence[NewContent]:
+    """Rendered bodies and, under their own hashes, the values they were rendered with; what an earlier revision had is stored."""
+    found = []
+    values: dict[str, bytes] = {}
+    for target in made.targets():
+        what = given[target.tenant]
+        body = what.body()
+        if body is None:
+            continue
+        found.append(NewContent(target.tenant, what.content, body))
+        if what.values_hash not in values:
+            values[what.values_hash] = zlib.compress(canonical_json(what.values), 1)
+        found.append(NewContent(target.tenant, what.values_hash, values[what.values_hash]))
+    return found

@@ -20,7 +20,7 @@ KEPT_SECONDS = 3600
 
 async def preview(tools: RolloutTools, ask: Ask, actor: str) -> tuple[uuid.UUID, Plan]:
     """Plan a rollout without starting it; the id finds the plan again for an hour. Writes no rollout."""
-    plan = (await prepare(tools, ask)).plan
+    plan = (await prepare(tools, ask, to_start=False)).plan
     body = zlib.compress(canonical_json(plan.model_dump(mode="json", by_alias=True)), 1)
     async with tools.open() as uow:
         preview_id = uow.new_id()

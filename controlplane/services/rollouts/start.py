@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from controlplane.domain.exposure import (
     default_rollback_cap,
     region_scope,
 )
-from controlplane.domain.names import canonical_json
 from controlplane.domain.plan_changes import ensure_startable
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
 from controlplane.domain.requests import Ask
-from controlplane.ports.stores.rollouts import NewContent, NewRollout, NewTarget
+from controlplane.ports.stores.rollouts import NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 
 from .content import Given
@@ -160,7 +158,7 @@ def _rows(
         due_at=max(uow.now, request.not_before) if request.not_before else uow.now,
         waves=tuple(wave.name for wave in plan.waves),
         targets=_targets(prepared, busy if plan.when_busy == "queue" else []),
-        contents=_contents(prepared),
+        contents=prepared.contents,
         caps=caps_for(str(rollout_id), plan.limits),
         scopes=_shared_scopes(prepared),
     )
@@ -207,22 +205,6 @@ def _memory(target: PlannedTarget, given: Given, behind: list[str]) -> dict[str,
         "backTo": target.way_back.revision,
     }
     return {**memory, "behind": behind} if behind else memory
-
-
-def _contents(prepared: Prepared) -> list[NewContent]:
-    """Rendered bodies and, under their own hashes, the values they were rendered with; what an earlier revision had is stored."""
-    found = []
-    values: dict[str, bytes] = {}
-    for target in prepared.plan.targets():
-        given = prepared.given[target.tenant]
-        body = given.body()
-        if body is None:
-            continue
-        found.append(NewContent(target.tenant, given.content, body))
-        if given.values_hash not in values:
-            values[given.values_hash] = zlib.compress(canonical_json(given.values), 1)
-        found.append(NewContent(target.tenant, given.values_hash, values[given.values_hash]))
-    return found
 
 
 def _shared_scopes(prepared: Prepared) -> dict[str, int | None]:
