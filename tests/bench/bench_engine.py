@@ -85,7 +85,7 @@ async def stand(tenants: int) -> AsyncIterator[Stand]:
         await cluster.start()
         await cluster.install()
         names = [f"t{n:05}" for n in range(tenants)]
-        uids = await asyncio.gather(*(_namespace(cluster, name) for name in names))
+        uids = await asyncio.gather(*(namespace_of(cluster, name) for name in names))
         async with registry(cluster, dict(zip(names, uids, strict=True))) as made:
             yield made
         await cluster.close()
@@ -94,7 +94,8 @@ async def stand(tenants: int) -> AsyncIterator[Stand]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _namespace(cluster: SimulatedCluster, name: str) -> str:
+async def namespace_of(cluster: SimulatedCluster, name: str) -> str:
+    """Make a marked namespace; returns its uid."""
     return (await cluster.create_namespace(name, {MANAGED_LABEL: "true", FENCED_LABEL: "true"}, {})).uid
 
 
