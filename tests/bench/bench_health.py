@@ -70,7 +70,10 @@ async def measure() -> list[Row]:
         delays = [await _round(stand, world, cluster, number) for number in range(1, ROUNDS + 1)]
     await cluster.close()
     worst = max(delays)
-    what = f"{ROUNDS} rounds, {TENANTS} tenants, 20 in flight, a soak of 0.3 s so that others start all the time, simulated fleet, PostgreSQL with fsync; 0 where nothing was issued any more"
+    what = (
+        f"{ROUNDS} rounds, {TENANTS} tenants, 20 in flight, a soak of 0.3 s so that others start all the time, simulated fleet,"
+        " PostgreSQL with fsync; 0 where nothing was issued any more"
+    )
     spread = f"{min(delays):.3f} to {worst:.3f} ({ROUNDS} rounds)"
     return [
         Row("ill health received -> last ISSUED commit", round(worst, 3), "s", spread, "<= 1 s (p99)", worst <= 1, what)
