@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 from standardwebhooks.webhooks import Webhook as Signer
 
+from controlplane.domain.secret_refs import SecretRef
 from controlplane.domain.webhooks import TIMEOUT_SECONDS, Webhook, refused_address
-from controlplane.ports.secrets import Secrets
+from controlplane.ports.secrets import Secrets, SecretUnavailableError
 from controlplane.ports.webhooks import Reply
 
 _GONE: Final = 410
@@ -104,7 +106,7 @@ def _cause(error: BaseException) -> str:
 
 def sign(webhook: Webhook, secrets: Secrets, event_id: str, now: datetime, body: bytes) -> dict[str, str]:
     """Headers of Standard Webhooks 1.0: the id stays the same over all attempts; each secret signs. Raises SecretUnavailableError."""
-    signers: Sequence[Signer] = [Signer(secrets.read(ref).decode()) for ref in webhook.secrets]
+    signers: Sequence[Signer] = [_signer(secrets, ref) for ref in webhook.secrets]
     signatures = [signer.sign(event_id, now, body.decode()) for signer in signers]
     return {
         "content-type": "application/cloudevents+json; charset=utf-8",
@@ -113,3 +115,11 @@ def sign(webhook: Webhook, secrets: Secrets, event_id: str, now: datetime, body:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def _signer(secrets: Secrets, ref: SecretRef) -> Signer:
+    try:
+        return Signer(secrets.read(ref).decode())
+    except (ValueError, EmptyWebhookSecretError):
+        # From None: the library's words may hold the secret.
+        raise SecretUnavailableError(f"The secret in {ref} is not `whsec_` and base64.") from None

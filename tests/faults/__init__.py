@@ -1,0 +1,1 @@
+"""Real processes, ended at the worst moment."""
