@@ -45,6 +45,15 @@ CHECKS = [
 ROLES = frozenset({"platform-admin", "approver:business"})
 EXAMPLES = 6
 
+
+@schemathesis.serializer("application/x-ndjson")
+def lines_of_json(_: Any, value: Any) -> bytes:
+    """Write a list as one JSON text per line; anything else as it is."""
+    if isinstance(value, str | bytes):
+        return value.encode() if isinstance(value, str) else value
+    return b"\n".join(orjson.dumps(line, default=str) for line in (value if isinstance(value, list) else [value]))
+
+
 config = SchemathesisConfig.from_dict({"phases": {"coverage": {"enabled": False}}})
 described = schemathesis.openapi.from_dict(orjson.loads(openapi_bytes()), config=config)
 # A stream that does not end has tests of its own.
@@ -97,8 +106,10 @@ def base(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
 )
 def test_the_api_answers_as_described(case: schemathesis.Case[Any], base: tuple[str, str]) -> None:
     url, key = base
+    # A body of lines has no wrong type: each line is judged, and answered, by itself.
+    checks = [c for c in CHECKS if c is not negative_data_rejection or case.media_type != "application/x-ndjson"]
     with requests.Session() as session:
         session.trust_env = False
         case.call_and_validate(
-            base_url=url, session=session, headers={"Authorization": f"Bearer {key}"}, checks=CHECKS, timeout=20
+            base_url=url, session=session, headers={"Authorization": f"Bearer {key}"}, checks=checks, timeout=20
         )
