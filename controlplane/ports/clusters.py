@@ -124,7 +124,8 @@ class RejectedError(SeawallError):
 class ClusterUnavailableError(DependencyError):
     """Timeout, connection error, 429 or 5xx: the outcome of a write is unknown; look before repeating.
 
-    `code` is `cluster-unavailable` or `cluster-busy` (429; `retry_after` in seconds is set); `sent` says whether the request may
+    `code` is `cluster-unavailable`, `cluster-busy` (429; `retry_after` in seconds is set), `cluster-unauthorized`, or `object-busy`
+    (others write the object faster than we can name its version); `sent` says whether the request may
     have reached the server.
     """
 

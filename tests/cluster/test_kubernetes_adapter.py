@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 
 import pytest
@@ -156,6 +158,19 @@ async def test_a_cluster_without_a_policy_in_force_is_not_proven(
     assert policy in told
     await fleet.cluster.install()
     await fleet.cluster.prove_fence()
+
+
+async def test_the_command_that_prepares_a_cluster_says_what_it_found(control_plane: LocalControlPlane) -> None:
+    command = [sys.executable, "-m", "controlplane.adapters.kubernetes", "--kubeconfig", str(control_plane.kubeconfig)]
+    done = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    out, errors = await done.communicate()
+    assert (done.returncode, errors) == (0, b"")
+    assert b"is installed and refuses probes" in out
+    wrong = await asyncio.create_subprocess_exec(*command, "--prove", "--context", "nowhere", stdout=PIPE, stderr=PIPE)
+    _, told = await wrong.communicate()
+    assert wrong.returncode == 1
+    assert told.startswith(b"cluster-misconfigured: ")
+    assert b"Traceback" not in told
 
 
 async def test_the_audit_log_shows_each_write_with_its_epoch_and_that_stale_ones_changed_nothing(

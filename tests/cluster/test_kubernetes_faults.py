@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from controlplane.adapters.fleet.cache import STALE_AFTER
-from controlplane.domain.errors import ConflictError
 from controlplane.ports.clusters import ClusterUnavailableError, NamespaceChange, ObjectRef
 from tests.contract.fleets import config_map, deployment, fence, sealed_namespace, state, until, until_read
 from tests.contract.kubernetes_fleet import KubernetesFleet, kubernetes_fleet
@@ -93,7 +92,7 @@ async def test_a_lost_answer_is_not_taken_for_a_write_that_did_not_happen(
     assert seen["data"] == {"a": "1"}
 
 
-async def test_a_delete_whose_preconditions_never_hold_ends_as_a_conflict(
+async def test_a_delete_whose_preconditions_never_hold_says_that_the_object_is_busy(
     proxy: KubeProxy, fleet: KubernetesFleet
 ) -> None:
     home = await sealed_namespace(fleet)
@@ -101,9 +100,9 @@ async def test_a_delete_whose_preconditions_never_hold_ends_as_a_conflict(
     conflict = {"kind": "Status", "reason": "Conflict", "message": "the precondition does not hold", "code": 409}
     rule = Rule("answer", "DELETE", f"{home.name}/configmaps", times=None, status=409, body=conflict)
     proxy.rules.append(rule)
-    with pytest.raises(ConflictError) as refused:
+    with pytest.raises(ClusterUnavailableError) as refused:
         await fleet.cluster.delete(home.name, made.ref, fence())
-    assert (refused.value.code, rule.hits) == ("conflict", 3)
+    assert (refused.value.code, refused.value.sent, rule.hits) == ("object-busy", False, 3)
 
 
 async def test_an_answer_that_is_no_status_is_still_told(proxy: KubeProxy, fleet: KubernetesFleet) -> None:

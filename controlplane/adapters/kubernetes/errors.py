@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from controlplane.adapters.kubernetes.fence_policies import FENCE_POLICY
-from controlplane.domain.errors import ConflictError, SeawallError
+from controlplane.domain.errors import SeawallError
 from controlplane.ports.clusters import (
     AlreadyExistsError,
     ClusterUnavailableError,
@@ -82,7 +82,7 @@ def to_error(refusal: Refusal, what: str) -> SeawallError:
     if refusal.status == 409:
         if refusal.reason == "AlreadyExists":
             return AlreadyExistsError(f"Could not {what}: {said}. Look at who made it before repeating.")
-        return ConflictError(f"Could not {what}: {said}. Read the object again.")
+        return object_busy(what, said)
     if refusal.status == 429 or refusal.status >= 500 or refusal.status in (401, 408):
         return _unavailable(refusal, what, said)
     immutable = refusal.status == 422 and any(_IMMUTABLE.search(str(c.get("message", ""))) for c in refusal.causes)
@@ -128,6 +128,12 @@ def _unavailable(refusal: Refusal, what: str, said: str) -> ClusterUnavailableEr
         f"Could not {what}: the API server answered {refusal.status} ({said}). Look at the object before repeating."
     )
     return ClusterUnavailableError(detail, retry_after=refusal.retry_after, extra={"sent": True})
+
+
+def object_busy(what: str, said: str) -> ClusterUnavailableError:
+    """Somebody else's writes came between each of our tries: nothing is wrong, and nothing was done."""
+    detail = f"Could not {what}: {said}. Repeat in a moment."
+    return ClusterUnavailableError(detail, code="object-busy", extra={"sent": False})
 
 
 def terminating(namespace: str, what: str) -> NamespaceGoneError:

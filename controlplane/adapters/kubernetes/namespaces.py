@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.adapters.fleet.states import namespace_view
-from controlplane.adapters.kubernetes.errors import replaced, terminating, to_error
+from controlplane.adapters.kubernetes.errors import object_busy, replaced, terminating, to_error
 from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, reader, writer
 from controlplane.adapters.kubernetes.transport import MERGE, Answer, RefusedError, Request, Transport
 from controlplane.adapters.kubernetes.writes import TRIES, delete_options
-from controlplane.domain.errors import ConflictError
 from controlplane.domain.names import (
     EPOCH_ANNOTATION,
     FENCED_LABEL,
@@ -57,7 +56,7 @@ class Namespaces:
                 raise error from refused
         found = await self.read(name)
         if found is None:
-            raise ConflictError(f"Could not {what}: one of that name has just gone. Repeat in a moment.")
+            raise object_busy(what, "one of that name has just gone")
         if "deletionTimestamp" in found["metadata"]:
             raise terminating(name, what)
         notes = found["metadata"].get("annotations") or {}
@@ -112,4 +111,4 @@ class Namespaces:
                     return True
             else:
                 return True
-        raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
+        raise object_busy(what, "it changes faster than it can be read")

@@ -9,7 +9,7 @@ from typing import Any
 
 from controlplane.adapters.fleet.states import annotation
 from controlplane.adapters.kubernetes.applied import Fingerprints
-from controlplane.adapters.kubernetes.errors import field_conflicts, to_error
+from controlplane.adapters.kubernetes.errors import field_conflicts, object_busy, to_error
 from controlplane.adapters.kubernetes.handover import handover_of, lets_go, without_handover
 from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, HANDOVER_MANAGER, reader, writer
 from controlplane.adapters.kubernetes.resources import Resources
@@ -23,7 +23,6 @@ from controlplane.adapters.kubernetes.transport import (
     Request,
     Transport,
 )
-from controlplane.domain.errors import ConflictError
 from controlplane.domain.names import JOB_FINALIZER, STEP_ANNOTATION
 from controlplane.ports.clusters import (
     AlreadyExistsError,
@@ -130,7 +129,7 @@ class Writes:
                 version = ""
             else:
                 return True
-        raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
+        raise object_busy(what, "it changes faster than it can be read")
 
     async def release_finalizer(self, namespace: str, ref: ObjectRef, epoch: int, identity: Identity) -> None:
         """Take Seawall's finalizer off; nothing to do if it, or the object, is gone."""
@@ -156,7 +155,7 @@ class Writes:
                     raise explained(refused, namespace) from refused
             else:
                 return
-        raise ConflictError(f"Could not {what}: it changes faster than it can be read. Repeat in a moment.")
+        raise object_busy(what, "it changes faster than it can be read")
 
     async def _send(self, request: Request, namespace: str) -> Answer:
         try:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from controlplane.adapters.kubernetes.errors import Refusal, field_conflicts, read_refusal, to_error
-from controlplane.domain.errors import ConflictError, SeawallError
+from controlplane.domain.errors import SeawallError
 from controlplane.ports.clusters import (
     AlreadyExistsError,
     ClusterUnavailableError,
@@ -58,7 +58,7 @@ def cause(reason: str, message: str = "", field: str = "") -> dict[str, Any]:
         ),
         (Refusal(404, "NotFound", "the server could not find the requested resource"), RejectedError, "rejected"),
         (Refusal(409, "AlreadyExists", 'jobs "x" already exists'), AlreadyExistsError, "already-exists"),
-        (Refusal(409, "Conflict", "the object has been modified"), ConflictError, "conflict"),
+        (Refusal(409, "Conflict", "the object has been modified"), ClusterUnavailableError, "object-busy"),
         (Refusal(422, "Invalid", IMMUTABLE), RejectedError, "immutable-field"),
         (Refusal(422, "Invalid", STATEFUL), RejectedError, "immutable-field"),
         (
