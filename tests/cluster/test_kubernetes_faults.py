@@ -87,7 +87,7 @@ async def test_a_lost_answer_is_not_taken_for_a_write_that_did_not_happen(
     with pytest.raises(ClusterUnavailableError) as refused:
         await fleet.cluster.apply(home.name, config_map(a="1"), fence())
     assert refused.value.sent
-    seen = await fleet.cluster.get(home.name, ObjectRef("v1", "ConfigMap", "settings"))
+    seen = await until_read(lambda: fleet.cluster.get(home.name, ObjectRef("v1", "ConfigMap", "settings")))
     assert seen is not None
     assert seen["data"] == {"a": "1"}
 

@@ -129,7 +129,7 @@ class Transport:
 
     def _refused(self, refusal: Refusal, request: Request) -> Exception:
         error = to_error(refusal, request.what)
-        if not isinstance(error, ClusterUnavailableError):
+        if not isinstance(error, ClusterUnavailableError) or refusal.status == 409:
             return RefusedError(refusal, request.what)
         if error.code == "cluster-busy" and error.retry_after:
             self._busy_until = max(self._busy_until, time.monotonic() + error.retry_after)
