@@ -1,0 +1,94 @@
+"""Leases on a real PostgreSQL: one holder, epochs that rise, commands nobody misses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from controlplane.adapters.postgres.database import Database as Transactions
+from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.ports.leases import LeaseLostError
+from controlplane.services.rollouts.start import plan_and_start
+from controlplane.services.rollouts.tools import RolloutTools
+from tests.plugins.database import Database
+from tests.support.registry import Fleet
+
+
+@pytest.fixture
+async def transactions(database: Database) -> AsyncIterator[Transactions]:
+    made = Transactions(Urls(platform=database.platform, engine=database.engine))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def rollout(database: Database, transactions: Transactions) -> uuid.UUID:
+    fleet = Fleet(database.owner)
+    fleet.basics()
+    fleet.release("1.0")
+    fleet.tenants(["a"])
+    ask = Ask(RolloutRequest.model_validate({"release": "odoo/1.0", "strategy": "all"}))
+    tools = RolloutTools(open=transactions.platform)
+    return (await plan_and_start(tools, ask, actor="mia", origin={"kind": "person"})).id
+
+
+async def test_a_lease_has_one_holder_until_it_is_released(transactions: Transactions, rollout: uuid.UUID) -> None:
+    leases = PostgresLeases(transactions)
+    held = await leases.take("rollout", rollout, "one")
+    assert held is not None
+    assert await leases.take("rollout", rollout, "two") is None
+    assert await leases.due(("rollout",)) == []
+    await leases.release(held)
+    assert [due.subject_id for due in await leases.due(("rollout",))] == [rollout]
+    second = await leases.take("rollout", rollout, "two")
+    assert second is not None
+    assert second.epoch == held.epoch + 1
+    with pytest.raises(LeaseLostError):
+        await leases.renew(held)
+
+
+async def test_a_lease_that_ran_out_is_taken_over_and_its_old_holder_is_told(
+    database: Database, transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    leases = PostgresLeases(transactions)
+    held = await leases.take("rollout", rollout, "one")
+    assert held is not None
+    Fleet(database.owner).run("update leases set expires_at = now() - interval '1 second'")
+    with pytest.raises(LeaseLostError):
+        await leases.renew(held)
+    assert await leases.take("rollout", rollout, "two") is not None
+
+
+async def test_a_command_that_no_driver_took_into_account_is_found_by_the_next(
+    transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    async with transactions.platform() as uow:
+        await uow.rollouts.command(rollout, "pause", {}, "mia")
+    held = await PostgresLeases(transactions).take("rollout", rollout, "one")
+    assert held is not None
+    assert held.command_seq == 0
+
+
+async def test_an_older_worker_leaves_newer_plans_to_newer_workers(
+    transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    older = PostgresLeases(transactions, schema_version=0)
+    assert await older.due(("rollout",)) == []
+    assert await older.take("rollout", rollout, "old") is None
+    assert await PostgresLeases(transactions).take("rollout", rollout, "new") is not None
+
+
+async def test_a_worker_takes_only_rollouts_whose_clusters_it_all_serves(
+    transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    elsewhere = PostgresLeases(transactions, clusters=frozenset({"aks-2"}))
+    assert await elsewhere.due(("rollout",)) == []
+    assert await elsewhere.take("rollout", rollout, "far") is None
+    assert (
+        await PostgresLeases(transactions, clusters=frozenset({"aks-1", "aks-2"})).take("rollout", rollout, "near")
+        is not None
+    )
