@@ -204,3 +204,17 @@ async def test_history_that_is_no_longer_kept_is_gone_and_says_where_to_go_on(ap
     fleet.run("update history set seq = seq + 10")
     answer = await client.get(f"/v1/rollouts/{rollout}/events", headers={"Last-Event-ID": "3"})
     problem(answer, 410, "events-expired")
+
+
+async def test_a_stream_ends_when_the_process_drains_and_goes_on_elsewhere_after_the_last_id(
+    api: Api, fleet: Fleet
+) -> None:
+    client, rollout = await running(api, fleet)
+    headers = {"Accept": "text/event-stream"}
+    async with client.stream("GET", f"/v1/rollouts/{rollout}/events", headers=headers) as answer:
+        seen = []
+        async for line in answer.aiter_lines():
+            if line.startswith("id:"):
+                seen.append(line)
+                api.container.draining.set()
+    assert seen == ["id: 1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
@@ -62,10 +63,11 @@ async def list_events(
 
 
 async def _stream(call: Call, rollout_id: uuid.UUID, after: int) -> AsyncIterator[bytes]:
-    """History from `after` on, then what is added, until the rollout is over and everything was sent."""
+    """History from `after` on, then what is added, until the rollout is over and everything was sent, or the process drains."""
     quiet = 0.0
+    draining = call.container.draining
     yield b"retry: 1000\n\n"
-    while True:
+    while not draining.is_set():
         async with call.platform() as uow:
             rows = await uow.rollouts.events(rollout_id, after, _BATCH)
             over = not rows and (await uow.rollouts.event_range(rollout_id))[2]
@@ -80,4 +82,5 @@ async def _stream(call: Call, rollout_id: uuid.UUID, after: int) -> AsyncIterato
             quiet = 0.0
             yield b": still here\n\n"
         if len(rows) < _BATCH:
-            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(draining.wait(), POLL_SECONDS)
