@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from controlplane.domain.errors import DependencyError
-from controlplane.ports.leases import HeldLease, Leases
+from controlplane.ports.leases import HeldLease, LeaseLostError, Leases
 
 SWEEP_SECONDS = 1.0
 
@@ -70,6 +70,13 @@ class Runner:
         key = (lease.kind, lease.subject_id)
         try:
             await self._drives[lease.kind](lease, self.draining)
+        except LeaseLostError as error:
+            log.warning(
+                "the lease ran out or was taken; whoever has it goes on",
+                kind=lease.kind,
+                id=str(lease.subject_id),
+                detail=error.detail,
+            )
         except Exception:
             log.exception(
                 "driver ended with an error; the lease is released for the next try",
@@ -77,13 +84,16 @@ class Runner:
                 id=str(lease.subject_id),
             )
         finally:
-            try:
-                await self._leases.release(lease)
-            except DependencyError as error:
-                log.warning(
-                    "could not release the lease; it will run out",
-                    kind=lease.kind,
-                    id=str(lease.subject_id),
-                    code=error.code,
-                )
             self._tasks.pop(key, None)
+            await self._let_go(lease)
+
+    async def _let_go(self, lease: HeldLease) -> None:
+        try:
+            await self._leases.release(lease)
+        except DependencyError as error:
+            log.warning(
+                "could not release the lease; it will run out",
+                kind=lease.kind,
+                id=str(lease.subject_id),
+                code=error.code,
+            )

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from controlplane.domain.errors import InvalidError
 from controlplane.domain.names import digest_of
+from controlplane.ports.faults import fault_point
 from controlplane.ports.stores.intents import IntentKey, StoredAnswer
 from controlplane.ports.uow import UnitOfWork
 
@@ -64,6 +65,7 @@ async def once(
         body = answer.body.model_dump(mode="json", by_alias=True) if answer.body is not None else None
         stored = StoredAnswer(body_hash, answer.status, dict(answer.headers), body)
         await uow.intents.complete(intent, stored)
+    fault_point("api:after-commit")
     return _response(stored, answer.secret)
 
 

@@ -12,8 +12,15 @@ from datetime import datetime
 from controlplane.domain.commands import take_command
 from controlplane.domain.decide_wave import judge_wave
 from controlplane.domain.draft import Draft
-from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Looked, Memory, WaveNow
-from controlplane.domain.progress import cancel_pending, take_effect, take_explanation, take_look, want_back
+from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, WaveNow
+from controlplane.domain.progress import (
+    cancel_pending,
+    cannot_go_on,
+    take_effect,
+    take_explanation,
+    take_look,
+    want_back,
+)
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState, WaveState
 
 BATCH = 64
@@ -53,6 +60,8 @@ def _take_in(draft: Draft, changes: Iterable[Change]) -> None:
                 draft.touched.add(take_look(draft, change))
             case Explained():
                 take_explanation(draft, change)
+            case Faulty():
+                draft.touched.add(cannot_go_on(draft, change.tenant, change.code, change.reason))
 
 
 def _start_if_due(draft: Draft) -> None:

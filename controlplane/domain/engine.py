@@ -247,7 +247,16 @@ class Explained:
     reason: str
 
 
-type Change = EffectDone | Looked | CommandSeen | Explained
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """What Seawall has stored of a target can't be read or written: no fault of the release, a person must look."""
+
+    tenant: str
+    code: str
+    reason: str
+
+
+type Change = EffectDone | Looked | CommandSeen | Explained | Faulty
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,22 @@ def fail(draft: Draft, target: TargetNow, code: str, reason: str, *, blame: bool
         _strand(draft, failed, code, f"{reason}; {_NO_WAY_BACK[failed.way_back]}")
 
 
+def cannot_go_on(draft: Draft, tenant: str, code: str, reason: str) -> int:
+    """What Seawall itself has stored of a target can't be worked with: it stops where it is, a person must look."""
+    target = draft.target(tenant)
+    idle = replace(target, phase="", wants="", ill_since=None)
+    if target.state is TargetState.PENDING:
+        idle = draft.move(idle, TargetState.PREFLIGHT)
+    if idle.state in TARGET_FORWARD:
+        idle = draft.move(idle, TargetState.FAILED, event="target-failed", code=code, reason=reason, failed=False)
+    if idle.state in (TargetState.FAILED, TargetState.ROLLING_BACK):
+        _strand(draft, idle, code, reason)
+    else:
+        draft.put(replace(idle, code=code, reason=reason))
+        draft.tell("way-back-refused", {"code": code, "reason": reason}, tenant=tenant)
+    return target.wave
+
+
 def want_back(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
     """Mark a verified target for the way back, if it has one."""
     if target.way_back == "reapply":

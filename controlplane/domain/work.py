@@ -82,7 +82,9 @@ def apply_work(step: uuid.UUID, new: Rendered, old: Given | None, *, whole: bool
 def prune_work(step: uuid.UUID, new: Rendered, old: Given | None) -> Work:
     """What the old revision had and the new one has not; done only after the new one is verified."""
     prune = prune_forward(old.inventory if old else (), new.object_keys())
-    return Work(step, "prune", tuple(_deletes(prune.delete)), tuple(item.key for item in prune.left_over))
+    deletes = _deletes(prune.delete)
+    left_over = tuple(item.key for item in prune.left_over)
+    return Work(step, "prune", (SEAL, *deletes) if deletes else (), left_over)
 
 
 def back_work(step: uuid.UUID, bad: Given, good: Given) -> Work:

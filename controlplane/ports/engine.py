@@ -63,6 +63,10 @@ class Ask:
     content: str = ""
 
 
+class DataFaultError(RuntimeError):
+    """PostgreSQL refused what a transaction would write, or wrote another number of rows: nothing of it was written."""
+
+
 class EngineTransaction(Protocol):
     """One driver transaction. The lease is locked and renewed; leaving the context commits."""
 
@@ -102,6 +106,10 @@ class EngineTransaction(Protocol):
         """Take slots, write revisions and the ledger rows as ISSUED."""
         ...
 
+    async def raise_epochs(self, seals: Mapping[str, int]) -> Mapping[str, int]:
+        """Raise environments above the seals found in the cluster, by tenant; returns the new epochs. The slots must be ours."""
+        ...
+
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write what budgets gained and gave back; the last statement before the commit."""
         ...
@@ -135,7 +143,7 @@ class EngineStore(Protocol):
         ...
 
     def begin(self, lease: HeldLease) -> AbstractAsyncContextManager[EngineTransaction]:
-        """Open one driver transaction; raises `LeaseLostError`. `lease` learns of the renewal once the commit is known."""
+        """Open one driver transaction; raises `LeaseLostError` and `DataFaultError`. `lease` learns of the renewal once the commit is known."""
         ...
 
     async def frozen(self, known: Frozen, tenants: Sequence[str], environment: str) -> Frozen:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from controlplane.domain.decide import decide
 from controlplane.domain.draft import Draft
-from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone, Frozen, Memory
+from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone, Frozen, Memory, TargetNow
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
-from controlplane.ports.engine import EngineStore, EngineTransaction, Loaded
+from controlplane.ports.engine import DataFaultError, EngineStore, EngineTransaction, Loaded, Observed
 from controlplane.ports.faults import fault_point
 from controlplane.ports.leases import CommandRow, HeldLease
+from controlplane.services.bisection import Bisection
 from controlplane.services.dispatching import Dispatched, Dispatcher
+from controlplane.services.effects import Outcome
 from controlplane.services.fleet import Fleet
 from controlplane.services.hands import Hands
 from controlplane.services.preparing import Prepared, Preparer
@@ -35,6 +38,40 @@ THAW_SECONDS = 1.0
 PAUSED_LOOK = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one pass would write: its decision, who may start, whose seal must be overtaken, what effects came back with."""
+
+    draft: Draft
+    first: Decision
+    prepared: Mapping[str, Prepared]
+    fenced: dict[str, int]
+    outcomes: list[Outcome]
+
+    @property
+    def observed(self) -> list[Observed]:
+        """Ledger rows to write."""
+        return [row for outcome in self.outcomes for row in outcome.observed]
+
+    @property
+    def done(self) -> list[EffectDone]:
+        """Effects that came back."""
+        return [outcome.done for outcome in self.outcomes]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write or to try."""
+        return self.first.empty and not (self.prepared or self.fenced or self.outcomes)
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """All whose rows it touches."""
+        told = (event.tenant for event in self.first.events if event.tenant)
+        return frozenset(
+            {*self.first.targets, *told, *self.prepared, *self.fenced, *(done.tenant for done in self.done)}
+        )
 
 
 class Driver:
@@ -52,6 +89,8 @@ class Driver:
         self._preparer = Preparer(store, loaded.memory.id, loaded.app)
         self._hands = Hands(fleet, loaded.memory, self._lease, self._wake)
         self._dispatcher = Dispatcher(fleet, loaded)
+        self._bisection = Bisection()
+        self._given_up: set[str] = set()
         self._draining = False
         self._thaw_at = 0.0
 
@@ -78,9 +117,11 @@ class Driver:
     async def _resume(self) -> None:
         """Take up the work a predecessor issued: the same steps, under our higher epochs."""
         targets = [self._memory.targets[one.tenant] for one in self._loaded.open_phases]
-        prepared = await self._preparer.prepare(targets)
+        prepared = await self._prepare(targets)
         for one in self._loaded.open_phases:
-            self._hands.start(self._memory.targets[one.tenant], prepared[one.tenant], done=one.done, taken_over=True)
+            if one.tenant in prepared:
+                target = self._memory.targets[one.tenant]
+                self._hands.start(target, prepared[one.tenant], done=one.done, taken_over=True)
         for target in self._memory.targets.values():
             if target.state in (TargetState.VERIFY, TargetState.SOAK, TargetState.ROLLING_BACK):
                 heapq.heappush(self._timers, (self.now, target.tenant))
@@ -98,59 +139,98 @@ class Driver:
     async def _tick(self) -> None:
         """One pass: changes in, decision, transaction, then adopt and send."""
         now = self.now
-        changes: list[Change] = [*self._commands, *self._hands.changes(now, self._due(now))]
+        heard = self._hands.changes(now, self._due(now))
+        changes: list[Change] = [*self._commands, *filter(self._bisection.takes, heard)]
+        self._hands.give_back([change for change in heard if not self._bisection.takes(change)])
+        outcomes, fenced = self._hands.take_unwritten(self._bisection.has), self._hands.take_fenced()
         draft = decide(self._memory, changes, now)
-        if self._draining:
-            draft.onward, draft.forward = (), ()
-        candidates = [draft.target(tenant) for tenant in (*draft.onward, *draft.forward)]
-        prepared = await self._preparer.prepare(candidates)
-        first = draft.take()
-        if first.empty and not candidates and not self._hands.unwritten and not self._renewal_due():
+        prepared = await self._prepare_candidates(draft, fenced)
+        tick = Tick(draft, draft.take(), prepared, fenced, outcomes)
+        if tick.empty and not self._bisection.going_on and not self._renewal_due():
             self._adopt(draft)
             return
-        if not await self._commit(draft, first, prepared):
+        try:
+            committed = await self._commit(tick)
+        except DataFaultError as error:
+            self._find_fault(tick, error)
+            committed = False
+        if committed:
+            self._bisection.passed()
+        else:
             self._hands.give_back(changes)
+            self._hands.untake(tick.outcomes)
+            self._hands.give_back_fenced(tick.fenced)
+        if self._bisection.going_on or not committed:
             self._wake.set()
 
-    async def _commit(self, draft: Draft, first: Decision, prepared: dict[str, Prepared]) -> bool:
+    async def _prepare(self, targets: Sequence[TargetNow]) -> dict[str, Prepared]:
+        """Prepare targets; those whose content is missing are told to the next decision."""
+        prepared, faulty = await self._preparer.prepare(targets)
+        for fault in faulty:
+            self._hands.give_up(fault)
+        return prepared
+
+    async def _prepare_candidates(self, draft: Draft, fenced: Mapping[str, int]) -> dict[str, Prepared]:
+        """Prepare who may start now, and who starts again above a seal; others are left out of the draft."""
+        onward, forward = ([], []) if self._draining else (draft.onward, draft.forward)
+        asked = [*filter(self._bisection.has, (*onward, *forward)), *fenced]
+        prepared = await self._prepare([draft.target(tenant) for tenant in asked])
+        draft.onward = tuple(t for t in onward if t in prepared)
+        draft.forward = tuple(t for t in forward if t in prepared)
+        return prepared
+
+    def _find_fault(self, tick: Tick, error: DataFaultError) -> None:
+        """Halve what a refused transaction would have written; the target at fault, once alone, is told to the next decision."""
+        log.error("a transaction was refused; looking for the row", rollout=self._memory.id, error=str(error))
+        fault = self._bisection.refused(tick.tenants, error)
+        if fault is None:
+            return
+        if fault.tenant in self._given_up:
+            raise error  # not even that it is stuck can be written
+        self._given_up.add(fault.tenant)
+        tick.outcomes.clear()
+        tick.fenced.clear()
+        self._hands.give_up(fault)
+
+    async def _commit(self, tick: Tick) -> bool:
         """Write one tick. False: commands came first, nothing was written, decide again."""
-        if prepared:
+        if tick.prepared:
             fault_point("ledger:before-issue")
-        observed, done = self._hands.take_unwritten()
-        if observed:
+        if tick.observed:
             fault_point("ledger:before-observe")
         frozen, dispatched = self._memory.frozen, Dispatched()
         async with self._store.begin(self._lease) as tx:
             moved = [_seen(command) for command in tx.commands]
             if not moved:
-                await tx.observe(observed, done, app=self._loaded.app, environment=self._memory.plan.environment)
-                frozen, dispatched = await self._write(tx, draft, first, prepared)
+                environment = self._memory.plan.environment
+                await tx.observe(tick.observed, tick.done, app=self._loaded.app, environment=environment)
+                frozen, dispatched = await self._write(tx, tick)
         self._clock = (tx.now, time.monotonic())
         if moved:
-            self._hands.untake(observed, done)
             self._commands += moved
             return False
         self._commands = []
-        if prepared:
+        if tick.prepared:
             fault_point("ledger:after-issue")
-        if observed:
+        if tick.observed:
             fault_point("ledger:after-observe")
         self._memory.frozen = frozen
-        self._adopt(draft)
-        self._after_commit(first, dispatched, prepared, done)
+        self._adopt(tick.draft)
+        self._after_commit(tick, dispatched)
         return True
 
-    async def _write(
-        self, tx: EngineTransaction, draft: Draft, first: Decision, prepared: dict[str, Prepared]
-    ) -> tuple[Frozen, Dispatched]:
+    async def _write(self, tx: EngineTransaction, tick: Tick) -> tuple[Frozen, Dispatched]:
         """The statements of one tick, budget rows last."""
         app, environment = self._loaded.app, self._memory.plan.environment
+        draft, first = tick.draft, tick.first
         await tx.write(first, app=app, environment=environment)
+        for tenant, epoch in (await tx.raise_epochs(tick.fenced)).items():
+            draft.put(replace(draft.target(tenant), epoch=epoch))
         if first.rollout is not None:
             await self._write_verdict(tx, draft)
         if self._commands:
             await tx.applied(self._commands[-1].seq)
-        dispatched = await self._dispatcher.dispatch(tx, draft, prepared)
+        dispatched = await self._dispatcher.dispatch(tx, draft, tick.prepared)
         await tx.write(draft.take(), app=app, environment=environment)
         await tx.settle(dispatched.taken)
         return dispatched.frozen, dispatched
@@ -167,16 +247,17 @@ class Driver:
         if rollout.state is RolloutState.SUCCEEDED:
             await tx.prove(self._loaded.app, self._loaded.release)
 
-    def _after_commit(
-        self, first: Decision, dispatched: Dispatched, prepared: dict[str, Prepared], done: Sequence[EffectDone]
-    ) -> None:
+    def _after_commit(self, tick: Tick, dispatched: Dispatched) -> None:
         """Now that it is durable: send what was issued."""
-        for old, new in first.targets.values():
+        for old, new in tick.first.targets.values():
             if new.state is TargetState.FAILED and old.state is not TargetState.FAILED:
                 self._hands.explain(new)
-        self._hands.release_jobs(done)
+        self._hands.release_jobs(tick.done)
         for started in dispatched.started:
-            self._hands.start(started.target, prepared[started.target.tenant])
+            self._hands.start(started.target, tick.prepared[started.target.tenant])
+        for tenant in tick.fenced:
+            if self._memory.targets[tenant].phase and tenant in tick.prepared:
+                self._hands.start(self._memory.targets[tenant], tick.prepared[tenant], taken_over=True)
 
     def _adopt(self, draft: Draft) -> None:
         draft.adopt()

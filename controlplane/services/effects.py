@@ -15,6 +15,7 @@ from typing import Any
 import stamina
 
 from controlplane.domain.engine import EffectDone, Phase, TargetNow
+from controlplane.domain.errors import ConflictError
 from controlplane.domain.health import Expected
 from controlplane.domain.manifests import InventoryItem, Rendered, key_of
 from controlplane.domain.names import CONTENT_ANNOTATION
@@ -24,7 +25,6 @@ from controlplane.ports.clusters import (
     Cluster,
     ClusterUnavailableError,
     Fence,
-    FencedError,
     NamespaceChange,
     NamespaceGoneError,
     ObjectRef,
@@ -245,7 +245,9 @@ def _observed(job: Job, ordinal: int, results: Mapping[int, Mapping[str, Any]], 
 
 def _backoff(error: Exception) -> bool | timedelta:
     """Whether to try again: when the cluster did not answer; after as long as it asked for."""
-    if not isinstance(error, ClusterUnavailableError) or isinstance(error, FencedError):
+    if type(error) is ConflictError:
+        return True  # somebody else wrote in between: what we send does not depend on what was there
+    if not isinstance(error, ClusterUnavailableError):
         return False
     return timedelta(seconds=error.retry_after) if error.retry_after else True
 

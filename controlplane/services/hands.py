@@ -11,12 +11,11 @@ from typing import Any
 
 import structlog
 
-from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Looked, Memory, TargetNow
+from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, TargetNow
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.health import Health, Judgement, judge_all
 from controlplane.domain.rollouts import TargetState
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
-from controlplane.ports.engine import Observed
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.services.effects import Effects, Job, Outcome, insist
 from controlplane.services.fleet import Fleet
@@ -43,11 +42,11 @@ class Hands:
         self._tasks: set[asyncio.Task[None]] = set()
         self._explaining: dict[str, asyncio.Task[None]] = {}
         self._arrived: list[Change] = []
-        self._observed: list[Observed] = []
-        self._done: list[EffectDone] = []
+        self._outcomes: list[Outcome] = []
         self._changed: set[str] = set()
         self._jobs: dict[str, tuple[Cluster, TargetNow, Prepared]] = {}
         self._broken: BaseException | None = None
+        self._fenced: dict[str, int] = {}
         self._by_namespace = {(t.cluster, t.namespace): t.tenant for t in memory.targets.values()}
         self._subscriptions: dict[str, Callable[[], None]] = {}
 
@@ -59,7 +58,7 @@ class Hands:
     @property
     def unwritten(self) -> bool:
         """Whether something came back that no transaction has written yet."""
-        return bool(self._observed or self._done or self._arrived)
+        return bool(self._outcomes or self._arrived or self._fenced)
 
     def changes(self, now: datetime, due: Iterable[str]) -> list[Change]:
         """What came since the last call: effects that returned, and a look at each target that changed or whose timer rang."""
@@ -78,16 +77,33 @@ class Hands:
             elif not isinstance(change, CommandSeen):
                 self._arrived.append(change)
 
-    def take_unwritten(self) -> tuple[list[Observed], list[EffectDone]]:
-        """Ledger rows and inventories to write with this tick."""
-        taken = (self._observed, self._done)
-        self._observed, self._done = [], []
+    def take_unwritten(self, wanted: Callable[[str], bool]) -> list[Outcome]:
+        """Ledger rows and inventories to write with this tick, of the tenants that it takes."""
+        taken = [outcome for outcome in self._outcomes if wanted(outcome.done.tenant)]
+        self._outcomes = [outcome for outcome in self._outcomes if not wanted(outcome.done.tenant)]
         return taken
 
-    def untake(self, observed: list[Observed], done: list[EffectDone]) -> None:
+    def untake(self, outcomes: list[Outcome]) -> None:
         """Put back what was not written after all."""
-        self._observed = observed + self._observed
-        self._done = done + self._done
+        self._outcomes = outcomes + self._outcomes
+
+    def give_up(self, fault: Faulty) -> None:
+        """Tell of a target whose rows can't be used; what it did is in the cluster, and stays ISSUED in the ledger."""
+        self._outcomes = [outcome for outcome in self._outcomes if outcome.done.tenant != fault.tenant]
+        arrived = [
+            change for change in self._arrived if isinstance(change, CommandSeen) or change.tenant != fault.tenant
+        ]
+        self._arrived = [*arrived, fault]
+        self._wake.set()
+
+    def take_fenced(self) -> dict[str, int]:
+        """Tenants whose work was refused by a higher seal than the registry knows, with that seal: start them again above it."""
+        taken, self._fenced = self._fenced, {}
+        return taken
+
+    def give_back_fenced(self, fenced: Mapping[str, int]) -> None:
+        """Keep refusals that were not dealt with after all."""
+        self._fenced = {**fenced, **self._fenced}
 
     def start(
         self,
@@ -135,13 +151,26 @@ class Hands:
         if target.phase == "back":
             await self._wait_for_explanation(target.tenant)
         async with self._places:
-            outcome = await self._carry_out(cluster, target, prepared, done, taken_over)
-        self._observed += outcome.observed
-        self._done.append(outcome.done)
+            try:
+                outcome = await self._carry_out(cluster, target, prepared, done, taken_over)
+            except FencedError as error:
+                await self._note_seal(cluster, target, error)
+                return
+        self._outcomes.append(outcome)
         self._arrived.append(outcome.done)
         self._wake.set()
         if target.phase == "migrate":
             self._jobs[target.tenant] = (cluster, target, prepared)
+
+    async def _note_seal(self, cluster: Cluster, target: TargetNow, error: FencedError) -> None:
+        """Read how high the seal is. Whether we may go above it is for the next transaction to say: a zombie has lost its lease."""
+        view = await insist(partial(cluster.read_namespace, target.namespace), self._lease.may_issue)
+        seal = view.epoch if view else 0
+        log.warning(
+            "refused by a seal the registry does not know", tenant=target.tenant, seal=seal, detail=error.detail
+        )
+        self._fenced[target.tenant] = seal
+        self._wake.set()
 
     async def _carry_out(
         self,
@@ -158,11 +187,18 @@ class Hands:
         return await Effects(cluster, self._lease.may_issue).run(job)
 
     async def _release_jobs(self, cluster: Cluster, target: TargetNow, prepared: Prepared) -> None:
-        fence = Fence(target.epoch, str(prepared.work.step_id))
+        """The apply that follows may have sealed a higher epoch meanwhile: then again, with that one."""
         for item in prepared.work.items:
-            if item.verb == "create" and self._lease.may_issue():
-                ref = ObjectRef(item.api_version, item.kind, item.name)
-                await insist(partial(cluster.release_finalizer, target.namespace, ref, fence), self._lease.may_issue)
+            if item.verb != "create":
+                continue
+            ref, tried = ObjectRef(item.api_version, item.kind, item.name), -1
+            while self._lease.may_issue() and (epoch := self._memory.targets[target.tenant].epoch) > tried:
+                tried = epoch
+                fence = Fence(epoch, str(prepared.work.step_id))
+                release = partial(cluster.release_finalizer, target.namespace, ref, fence)
+                with contextlib.suppress(FencedError):
+                    await insist(release, self._lease.may_issue)
+                    break
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

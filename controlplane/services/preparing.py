@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from controlplane.domain.dispatch import Asked
-from controlplane.domain.engine import Phase, TargetNow
+from controlplane.domain.engine import Faulty, Phase, TargetNow
 from controlplane.domain.manifests import InventoryItem, Rendered, mark
 from controlplane.domain.quota import peak_resources
 from controlplane.domain.rollouts import TargetState
@@ -28,7 +28,7 @@ class Prepared:
 
 
 class MissingContentError(LookupError):
-    """Content that a plan names is not stored: a bug, or a restored database that lacks it."""
+    """Content that a plan names is not stored: a bug, or a restored database that lacks it. Concerns one target only."""
 
 
 def next_phase(target: TargetNow) -> Phase:
@@ -46,15 +46,22 @@ class Preparer:
         self._rollout = rollout
         self._app = app
 
-    async def prepare(self, targets: Sequence[TargetNow]) -> dict[str, Prepared]:
-        """Prepare targets, by tenant: two reads for all of them."""
+    async def prepare(self, targets: Sequence[TargetNow]) -> tuple[dict[str, Prepared], list[Faulty]]:
+        """Prepare targets, by tenant: two reads for all of them; and say of which the content is missing."""
         if not targets:
-            return {}
+            return {}, []
         contents = await self._store.contents([_new(t) for t in targets])
         given = await self._store.given([ask for t in targets for ask in _revisions(t)], self._app)
         contents = {ask: self._marked(ask, rendered) for ask, rendered in contents.items()}
         given = {ask: Given(one.revision, self._marked(ask, one.rendered), one.inventory) for ask, one in given.items()}
-        return {target.tenant: self._one(target, contents, given) for target in targets}
+        prepared: dict[str, Prepared] = {}
+        faulty: list[Faulty] = []
+        for target in targets:
+            try:
+                prepared[target.tenant] = self._one(target, contents, given)
+            except MissingContentError as error:
+                faulty.append(Faulty(target.tenant, "content-missing", str(error)))
+        return prepared, faulty
 
     def _one(self, target: TargetNow, contents: Mapping[Ask, Rendered], given: Mapping[Ask, Given]) -> Prepared:
         new = contents.get(_new(target))

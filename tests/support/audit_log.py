@@ -17,8 +17,9 @@ from controlplane.domain.names import EPOCH_ANNOTATION, STEP_ANNOTATION
 class Write:
     """One mutating call that the API server finished.
 
-    `user` is whom the call was made as (the impersonated one), `epoch` what it carried. `changed`: the object's resourceVersion
-    is another one than after the write before. `at` is when the server had it, `done` when it answered.
+    `user` is whom the call was made as (the impersonated one), `epoch` what it carried. `changed`: the object is another one than
+    after the write before; where a generation tells that, status written in between does not count. `at` is when the server had
+    it, `done` when it answered.
     """
 
     at: datetime
@@ -46,13 +47,7 @@ class Write:
 def read_audit_log(path: Path) -> list[Write]:
     """All finished writes of one API server, in the order of its log. A last line that is still being written is left out."""
     versions: dict[tuple[str, str, str], str] = {}
-    found = []
-    for event in _events(path):
-        write = _write(event, versions)
-        if write.accepted and not write.dry_run:
-            versions[write.resource, write.namespace, write.name] = write.resource_version
-        found.append(write)
-    return found
+    return [_write(event, versions) for event in _events(path)]
 
 
 def by_seawall(writes: list[Write]) -> list[Write]:
@@ -78,9 +73,13 @@ def _write(event: dict[str, Any], versions: dict[tuple[str, str, str], str]) -> 
     asked = (event.get("requestObject") or {}).get("metadata") or {}
     name = ref.get("name") or meta.get("name") or asked.get("name", "")
     key = (ref["resource"], ref.get("namespace", ""), name)
-    version = str(meta.get("resourceVersion", ""))
+    version = _version(meta)
     notes = {**(asked.get("annotations") or {}), **(meta.get("annotations") or {})}
     code = (event.get("responseStatus") or {}).get("code", 0)
+    dry_run = "dryRun=All" in event["requestURI"]
+    changed = code < 400 and (event["verb"] == "delete" or versions.get(key) != version)
+    if code < 400 and not dry_run:
+        versions[key] = version
     return Write(
         at=datetime.fromisoformat(event["requestReceivedTimestamp"]),
         done=datetime.fromisoformat(event["stageTimestamp"]),
@@ -93,8 +92,15 @@ def _write(event: dict[str, Any], versions: dict[tuple[str, str, str], str]) -> 
         code=code,
         step=str(notes.get(STEP_ANNOTATION, "")),
         uid=str(meta.get("uid", "") or ref.get("uid", "")),
-        resource_version=version,
-        changed=code < 400 and (event["verb"] == "delete" or versions.get(key) != version),
-        dry_run="dryRun=All" in event["requestURI"],
+        resource_version=str(meta.get("resourceVersion", "")),
+        changed=changed,
+        dry_run=dry_run,
         subresource=ref.get("subresource", ""),
     )
+
+
+def _version(meta: dict[str, Any]) -> str:
+    """What a write of ours moves: the generation and the marks of an object that has a generation, else its resourceVersion."""
+    if "generation" not in meta:
+        return str(meta.get("resourceVersion", ""))
+    return f"{meta.get('uid')}/{meta['generation']}/{sorted((meta.get('annotations') or {}).items())}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +23,9 @@ class KubernetesAccess(BaseModel):
 
     async def connect(self, name: str) -> Cluster:
         """The cluster, not started yet. Raises `DependencyError` (`cluster-misconfigured`)."""
-        # The client takes a second and 50 MB to import; a process that has no such cluster does without.
-        from controlplane.adapters.kubernetes.cluster import KubernetesCluster
-
+        # The client takes a second or more and 50 MB to import: a process that has no such cluster does without, and the
+        # leases of one that has are renewed meanwhile.
+        module = await asyncio.to_thread(import_module, "controlplane.adapters.kubernetes.cluster")
         path = self.kubeconfig.expanduser() if self.kubeconfig else None
-        return await KubernetesCluster.connect(name, path, self.context)
+        connected: Cluster = await module.KubernetesCluster.connect(name, path, self.context)
+        return connected

@@ -15,7 +15,7 @@ from controlplane.domain.dispatch import Started
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.work import Work
 
-from .write import execute_exactly
+from .write import RowCountError, execute_exactly
 
 _LOCK = text(
     """
@@ -99,6 +99,14 @@ _SETTLE = text(
     )
     insert into budget_moves (scope, rollout_id, delta, reserved, cap)
     select scope, :id, delta, reserved, cap from moved
+    """
+)
+_ABOVE_SEALS = text(
+    """
+    update environments e set epoch = greatest(e.epoch, x.seal) + 1
+    from targets t, unnest(cast(:tenants as text[]), cast(:seals as bigint[])) as x(tenant, seal)
+    where t.rollout_id = :id and t.tenant = x.tenant and e.tenant = t.tenant and e.environment = t.environment and e.slot_id = :id
+    returning e.tenant, e.epoch
     """
 )
 _OLD_DEBTS = text(
@@ -202,6 +210,17 @@ async def _write_steps(
         "epochs": [one.epoch for one, _, _, _ in rows],
     }
     await execute_exactly(session, _STEPS, values | place, len(rows), "steps")
+
+
+async def raise_epochs(session: AsyncSession, rollout_id: uuid.UUID, seals: Mapping[str, int]) -> dict[str, int]:
+    """Raise environments above the seals the cluster showed. Raises `RowCountError` if a slot is not this rollout's."""
+    if not seals:
+        return {}
+    values = {"id": rollout_id, "tenants": list(seals), "seals": list(seals.values())}
+    raised = {row.tenant: row.epoch for row in await session.execute(_ABOVE_SEALS, values)}
+    if raised.keys() != seals.keys():
+        raise RowCountError(f"environments: {len(raised)} epochs raised of {len(seals)}")
+    return raised
 
 
 async def settle(session: AsyncSession, rollout_id: uuid.UUID, deltas: Mapping[str, Amount]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.adapters.postgres.database import Database
@@ -20,7 +21,7 @@ from controlplane.domain.engine import Decision, EffectDone, Frozen
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.manifests import InventoryItem, Rendered
 from controlplane.domain.work import Given, Work
-from controlplane.ports.engine import Ask, Loaded, Observed
+from controlplane.ports.engine import Ask, DataFaultError, Loaded, Observed
 from controlplane.ports.leases import CommandRow, HeldLease
 
 from . import freezes, load, start, write
@@ -72,13 +73,16 @@ class PostgresEngineStore:
     @asynccontextmanager
     async def begin(self, lease: HeldLease) -> AsyncIterator[PostgresEngineTransaction]:
         """Open one driver transaction."""
-        async with self._database.engine() as uow:
-            sent = await lock_lease(uow.session, lease)
-            seq = locked_command_seq(uow.session)
-            commands: list[CommandRow] = []
-            if seq != lease.command_seq:
-                commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
-            yield PostgresEngineTransaction(uow.session, lease, uow.now, commands)
+        try:
+            async with self._database.engine() as uow:
+                sent = await lock_lease(uow.session, lease)
+                seq = locked_command_seq(uow.session)
+                commands: list[CommandRow] = []
+                if seq != lease.command_seq:
+                    commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
+                yield PostgresEngineTransaction(uow.session, lease, uow.now, commands)
+        except (IntegrityError, DataError) as error:
+            raise DataFaultError(f"PostgreSQL refused a row ({type(error.orig).__name__})") from error
         lease.sent_at = sent
         lease.command_seq = seq
 
@@ -158,6 +162,10 @@ class PostgresEngineTransaction:
         """Write who starts and what is issued."""
         place = {"app": app, "environment": environment}
         await start.issue(self._session, self._id, started, work, place, release)
+
+    async def raise_epochs(self, seals: Mapping[str, int]) -> Mapping[str, int]:
+        """Raise environments above seals found in the cluster."""
+        return await start.raise_epochs(self._session, self._id, seals)
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""

@@ -13,7 +13,7 @@ from controlplane.adapters.postgres.uow import as_json
 from controlplane.domain.consequences import Consequence, consequence_of
 from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
 from controlplane.domain.rollouts import ROLLOUT_OVER, TargetState
-from controlplane.ports.engine import Observed
+from controlplane.ports.engine import DataFaultError, Observed
 from controlplane.ports.trace import trace_headers
 
 from .rows import memory_of
@@ -111,7 +111,7 @@ _INVENTORY = text(
 )
 
 
-class RowCountError(RuntimeError):
+class RowCountError(DataFaultError):
     """A multi-row write changed another number of rows than it was sent: the transaction is rolled back."""
 
 
