@@ -19,6 +19,7 @@ from controlplane.domain.errors import (
     DependencyError,
     FieldError,
     InvalidError,
+    NotFoundError,
     SeawallError,
     UnauthenticatedError,
 )
@@ -59,6 +60,14 @@ class MissingKeyError(CallerError):
 
     code = "idempotency-key-required"
     title = "An Idempotency-Key is required"
+
+
+class MethodNotAllowedError(CallerError):
+    """The address exists but does not take this method; `Allow` says which it takes."""
+
+    status = 405
+    code = "method-not-allowed"
+    title = "Not with this method"
 
 
 class TooLargeError(CallerError):
@@ -126,18 +135,13 @@ def _place(loc: tuple[str | int, ...]) -> str:
 def from_http(error: HTTPException) -> SeawallError:
     """Turn Starlette's own refusals (no such path, wrong method) into ours."""
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _with_status(404, "There is nothing at this address; openapi.json lists what there is.", "not-found")
+        return NotFoundError("There is nothing at this address; /v1/openapi.json lists what there is.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "")
-        return _with_status(405, f"This address does not take that method; it takes: {allowed}.", "method-not-allowed")
-    return _with_status(error.status_code, str(error.detail), "bad-request")
-
-
-def _with_status(status: int, detail: str, code: str) -> SeawallError:
-    error = CallerError(detail, code=code)
-    error.status = status
-    error.title = HTTPStatus(status).phrase
-    return error
+        return MethodNotAllowedError(f"This address does not take that method; it takes: {allowed}.")
+    refused = CallerError(str(error.detail))
+    refused.status = error.status_code
+    return refused
 
 
 def internal(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from controlplane.cli.docs_errors import error_codes
 from controlplane.cli.docs_states import rollout_states, target_states, wave_states
 from controlplane.cli.docs_waves import worked_example, worked_strategy
 from controlplane.domain.strategies import Strategy
@@ -73,6 +74,7 @@ def _default(schema: dict[str, Any], *, required: bool) -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "error-codes": error_codes,
     "rollout-states": rollout_states,
     "strategy-fields": strategy_fields,
     "target-states": target_states,
