@@ -1,0 +1,120 @@
+"""Every event that Seawall sends: `dev.seawall.<thing>.<change>.v1`. A change that is recorded and not listed here fails a test.
+
+`data` names the fields a reader may rely on; others may come. A change of meaning gets `.v2` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+TYPE_PREFIX: Final = "dev.seawall."
+
+
+@dataclass(frozen=True)
+class EventType:
+    """One type: what it says, and the fields of its data."""
+
+    thing: str
+    change: str
+    says: str
+    data: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """Its CloudEvents type."""
+        return f"{TYPE_PREFIX}{self.thing}.{self.change}.v1"
+
+
+def _of(thing: str, changes: Mapping[str, tuple[str, tuple[str, ...]]]) -> tuple[EventType, ...]:
+    return tuple(EventType(thing, change, says, data) for change, (says, data) in changes.items())
+
+
+_ENDED = ("outcome", "reason")
+_TARGET = ("state", "code", "reason", "wave")
+_ROLLOUT = _of(
+    "rollout",
+    {
+        "drafted": (
+            "A plan was made; a person starts it.",
+            ("state", "release", "kind", "targets", "planHash", "requestedBy", "origin"),
+        ),
+        "planned": ("It was started: workers take it up.", ("state",)),
+        "started": ("A driver began with the first wave.", ("targets",)),
+        "paused": ("A person paused it: nothing is dispatched.", ("by", "reason")),
+        "resumed": ("A person let it go on.", ("by",)),
+        "aborting": ("A person ends it; what is in flight finishes or goes back.", ("by", "inFlight", "reason")),
+        "superseded": ("Another rollout takes its place.", ("by",)),
+        "retried": ("Failed or deferred targets are tried again.", ("by", "waves")),
+        "succeeded": ("It ended as it should.", _ENDED),
+        "failed": ("It ended without success; the reason says why.", _ENDED),
+        "aborted": ("It ended because a person wanted it to.", ("reason",)),
+        "wave-started": ("A wave began.", ("wave", "targets")),
+        "wave-passed": ("A wave was judged good.", ("wave", "reason")),
+        "wave-failed": ("A wave was judged bad; nothing forward follows.", ("wave", "code", "reason")),
+        "target-started": ("A tenant's change began.", ("revision", "attempt")),
+        "target-verified": ("A tenant runs the new revision, verified.", _TARGET),
+        "target-failed": ("A tenant's change failed; its way back is chosen next.", _TARGET),
+        "target-rolling-back": ("A tenant goes back.", ("code", "reason")),
+        "target-rolled-back": ("A tenant is back where it was.", _TARGET),
+        "target-stuck": ("A tenant needs a person: neither forward nor back worked.", _TARGET),
+        "target-skipped": ("A tenant is left out, for the reason given.", _TARGET),
+        "target-deferred": ("A tenant waits: later, not now.", _TARGET),
+        "way-back-refused": ("The way back of a tenant is not allowed.", ("code", "reason")),
+        "release-held": ("Its release is held: no trigger starts it until a person lifts it.", ("release", "reason")),
+    },
+)
+_OPERATION_KINDS = ("onboard", "batchOnboard", "update", "suspend", "resume", "offboard", "export")
+_TENANT = _of(
+    "tenant",
+    {
+        "onboardingAccepted": ("A tenant's name is reserved; its walls are being built.", ("operation",)),
+        "changeAccepted": ("A change of its registration was accepted.", ("fields",)),
+        "changed": ("A change of its registration was carried out.", ("operation",)),
+        "activated": ("It takes part in rollouts.", ("operation",)),
+        "observed": ("Its namespaces were read; nothing was written.", ("operation",)),
+        "suspended": ("It is left out of rollouts until it is resumed.", ("operation",)),
+        "offboarded": ("It is gone from the fleet.", ("operation",)),
+        **{f"{k}Accepted": (f"The operation {k} was accepted.", ("operation",)) for k in _OPERATION_KINDS},
+        **{f"{k}Failed": (f"The operation {k} failed for it.", ("operation", "reason")) for k in _OPERATION_KINDS},
+    },
+)
+_OPERATION = _of(
+    "operation",
+    {
+        "succeeded": ("An operation ended as it should.", ("succeeded", "failed")),
+        "failed": ("An operation ended, and some of it did not work.", ("succeeded", "failed")),
+        "cancelled": ("An operation was called off.", ()),
+    },
+)
+_RELEASE = _of(
+    "release",
+    {
+        "registered": ("A release was registered.", ("app", "digest")),
+        "lifted": ("A person ended the hold of a release.", ("reason",)),
+    },
+)
+_FREEZE = _of(
+    "freeze",
+    {
+        "created": ("Nothing forward starts on what it selects.", ("selector", "reason")),
+        "lifted": ("A freeze ended.", ("selector",)),
+    },
+)
+CONFIGURATION: Final = ("app", "tier", "cluster", "calendar", "strategy", "trigger", "rule", "webhook", "source")
+_CONFIGURATION = tuple(
+    EventType(kind, change, f"A {kind} was {change}.", ("version",))
+    for kind in CONFIGURATION
+    for change in ("created", "changed", "deleted")
+)
+
+CATALOGUE: Final[tuple[EventType, ...]] = (
+    *_ROLLOUT,
+    *_TENANT,
+    *_OPERATION,
+    *_RELEASE,
+    *_FREEZE,
+    *_CONFIGURATION,
+)
+KNOWN: Final[frozenset[tuple[str, str]]] = frozenset((e.thing, e.change) for e in CATALOGUE)
