@@ -8,6 +8,7 @@ content. A chart that does more with its namespace (asks for it, hashes it, cuts
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import zlib
 from collections import defaultdict
@@ -105,7 +106,9 @@ async def contents_for(
     base = {Layer.CHART: info.defaults, Layer.RELEASE: image_values(spec.images)}
     shareable = only_writes_namespace(spec.source.format, artifact)
     work = _Rendering(chosen, artifact, spec, app)
-    return await work.all(_by_values(wanted, base), _SHARED_FROM if shareable else len(wanted) + 1)
+    # Work that grows with the fleet runs in threads, so that this process answers others meanwhile.
+    groups = await asyncio.to_thread(_by_values, wanted, base)
+    return await work.all(groups, _SHARED_FROM if shareable else len(wanted) + 1)
 
 
 def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_Shared]:
@@ -143,7 +146,7 @@ class _Rendering:
         for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):
             template = _template(first, second)
             if template is not None:
-                result |= {m.tenant: self._given(group, m, template) for m in group.members}
+                result |= await asyncio.to_thread(self._given_to_all, group, template)
             elif isinstance(first, InvalidError) and first.code == "values-refused":
                 result |= dict.fromkeys((m.tenant for m in group.members), TargetProblem(first.code, first.detail))
             else:
@@ -167,6 +170,9 @@ class _Rendering:
             allowed_custom=frozenset(self.app.custom_kinds),
             shared_fields=frozenset((field.kind, field.pointer) for field in self.app.shared_fields),
         )
+
+    def _given_to_all(self, group: _Shared, template: Template) -> dict[str, Given | TargetProblem]:
+        return {member.tenant: self._given(group, member, template) for member in group.members}
 
     def _given(self, group: _Shared, member: Wanted, template: Template) -> Given | TargetProblem:
         foreign = check_hosts(template.rendered, member.hosts)
