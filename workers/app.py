@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import hearing, operations, presence, rollouts
+from . import hearing, housekeeping, operations, presence, rollouts
 from .runner import Drive, Runner
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,7 @@ DRIVES: Mapping[str, MakeDrive] = {
 LOOPS: Sequence[Loop] = (
     lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
     lambda work, runner: hearing.hear_forever(work.container, runner),
+    lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
 )
 
 

@@ -11,6 +11,7 @@ from controlplane import __version__
 from controlplane.bootstrap import Container
 
 from . import openapi, problems
+from .housekeeping import housekeeping
 from .observe import Observe
 from .routers import ROUTERS
 
@@ -23,7 +24,8 @@ def create_app(container: Container) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            yield
+            async with housekeeping(container):
+                yield
         finally:
             await container.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -12,6 +13,7 @@ from controlplane.services.freezes import open_after_expiry
 from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
 from tests.plugins.database import Database
+from workers.housekeeping import keep_forever
 
 ALL = {"all": True, "reason": "Black Friday"}
 
@@ -57,6 +59,21 @@ async def test_lifting_twice_changes_nothing(admin: httpx.AsyncClient, database:
     assert (await admin.get(f"/v1/freezes/{made['id']}")).json()["state"] == "lifted"
     assert (await admin.get("/v1/freezes")).json()["items"] == []
     assert len((await admin.get("/v1/freezes?ended=true")).json()["items"]) == 1
+
+
+async def test_a_worker_opens_the_fleet_when_a_freeze_of_all_has_ended_by_time(
+    api: Api, admin: httpx.AsyncClient, database: Database
+) -> None:
+    await admin.post("/v1/freezes", json=ALL)
+    with psycopg.connect(database.owner) as connection:
+        connection.execute("update freezes set until = now() - interval '1 second'")
+    draining = asyncio.Event()
+    keeping = asyncio.create_task(keep_forever(api.container, draining))
+    while fleet_row(database)[0]:  # noqa: ASYNC110 -- the change is in the database
+        await asyncio.sleep(0.01)
+    draining.set()
+    await keeping
+    assert fleet_row(database) == (False, 2)
 
 
 async def test_a_freeze_of_all_that_ends_by_time_opens_the_fleet_when_swept(

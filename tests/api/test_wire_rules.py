@@ -6,8 +6,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
+import psycopg
+
+from controlplane.api.housekeeping import forget_intents
 from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
+from tests.plugins.database import Database
 
 WISH = {"name": "robot", "roles": ["auditor"]}
 
@@ -196,3 +200,31 @@ async def test_roles_and_what_they_are_bound_to_go_together(api: Api) -> None:
     body = problem(await admin.post("/v1/keys", json={"name": "x", "roles": ["tenant-owner"]}), 422, "invalid")
     assert pointers(body) == ["/tenants"]
     problem(await admin.post("/v1/keys", json={"name": "x", "roles": ["king"]}), 422, "invalid")
+
+
+async def test_an_idempotency_key_is_kept_for_24_hours_and_then_forgotten(api: Api, database: Database) -> None:
+    admin = await api.as_("platform-admin")
+    headers = {"idempotency-key": "daily"}
+    first = await admin.post("/v1/keys", json=WISH, headers=headers)
+    assert await forget_intents(api.container) == 0
+    with psycopg.connect(database.owner) as connection:
+        connection.execute("update intents set created_at = now() - interval '24 hours 1 second'")
+    other = await admin.post("/v1/keys", json={**WISH, "name": "other"}, headers=headers)
+    assert (other.status_code, other.json()["id"] != first.json()["id"]) == (201, True)
+    with psycopg.connect(database.owner) as connection:
+        connection.execute("update intents set created_at = now() - interval '24 hours 1 second'")
+    assert await forget_intents(api.container) == 1
+
+
+async def test_a_request_that_waits_too_long_for_its_twin_is_told_to_come_again(api: Api, database: Database) -> None:
+    admin = await api.as_("platform-admin")
+    me = (await admin.get("/v1/whoami")).json()["id"]
+    with psycopg.connect(database.owner) as twin:
+        twin.execute(
+            "insert into intents (principal, operation, key, body_hash, status) values (%s, 'POST /v1/keys', 'slow', '', 0)",
+            (me,),
+        )
+        answer = await admin.post("/v1/keys", json=WISH, headers={"idempotency-key": "slow"})
+        problem(answer, 409, "idempotency-key-in-use")
+        assert answer.headers["retry-after"] == "1"
+        twin.rollback()

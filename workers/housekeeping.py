@@ -1,0 +1,29 @@
+"""What ends by time alone and needs a hand: a freeze of everything keeps the fleet row closed until somebody opens it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from controlplane.bootstrap import Container
+from controlplane.domain.errors import DependencyError
+from controlplane.services.freezes import open_after_expiry
+
+EVERY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_forever(container: Container, draining: asyncio.Event) -> None:
+    """Look once a second until draining. Several workers may: the row's lock orders them."""
+    while not draining.is_set():
+        try:
+            async with container.database.engine() as uow:
+                if await open_after_expiry(uow):
+                    log.info("a freeze of everything has ended by time; the fleet is open again")
+        except DependencyError as error:
+            log.warning("housekeeping failed, will try again", code=error.code)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(draining.wait(), EVERY_SECONDS)
