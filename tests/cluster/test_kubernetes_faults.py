@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from controlplane.adapters.fleet.cache import STALE_AFTER
 from controlplane.ports.clusters import ClusterUnavailableError, NamespaceChange, ObjectRef
@@ -35,12 +36,18 @@ def calm(proxy: KubeProxy) -> None:
     proxy.rules.clear()
 
 
+def calls(outcome: str) -> float:
+    labels = {"cluster": "local", "method": "PATCH", "outcome": outcome}
+    return REGISTRY.get_sample_value("seawall_cluster_call_seconds_count", labels) or 0
+
+
 async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(proxy: KubeProxy, fleet: KubernetesFleet) -> None:
     home = await sealed_namespace(fleet)
     proxy.rules.append(Rule("answer", "PATCH", f"{home.name}/configmaps", status=429, headers={"Retry-After": "1"}))
-    asked = time.monotonic()
+    asked, counted = time.monotonic(), calls("busy")
     with pytest.raises(ClusterUnavailableError) as refused:
         await fleet.cluster.apply(home.name, config_map(), fence())
+    assert calls("busy") == counted + 1
     assert (refused.value.code, refused.value.retry_after, refused.value.sent) == ("cluster-busy", 1, False)
     before = len(proxy.seen)
     with pytest.raises(ClusterUnavailableError) as waiting:
@@ -162,7 +169,9 @@ async def test_watches_that_stall_are_not_live_though_the_server_answers(
     await until(lambda: not fleet.cluster.live())
     assert time.monotonic() - stalled <= STALE_AFTER + 1
     await until(lambda: heard == [NamespaceChange("local", "", liveness=True)])
+    assert REGISTRY.get_sample_value("seawall_cluster_watch_live", {"cluster": "local"}) == 0
     proxy.resume_watches()
     await until(fleet.cluster.live)
     await until(lambda: len(heard) == 2)
+    assert REGISTRY.get_sample_value("seawall_cluster_watch_live", {"cluster": "local"}) == 1
     end()

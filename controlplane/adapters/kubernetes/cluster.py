@@ -9,6 +9,7 @@ from pathlib import Path
 from controlplane.adapters.fleet.cache import WATCHED, FleetCache
 from controlplane.adapters.fleet.explain import explain_pods
 from controlplane.adapters.fleet.states import Quota, namespace_view
+from controlplane.adapters.kubernetes.call_metrics import WATCH_LIVE
 from controlplane.adapters.kubernetes.config import load_client
 from controlplane.adapters.kubernetes.fence import FenceControl
 from controlplane.adapters.kubernetes.heartbeat import Heartbeat
@@ -49,12 +50,17 @@ class KubernetesCluster:
         self._reads = Reads(transport, self._resources)
         self._fence = FenceControl(transport, self._resources, name)
         self._beat = Heartbeat(transport, self._cache, {one.kind: _heartbeat_path(one) for one in KINDS})
+        self._cache.subscribe(self._gauge)
         self._watches = Watches(lambda one: KindWatch(one, transport, self._cache, self._beat), KINDS)
+
+    def _gauge(self, change: NamespaceChange) -> None:
+        if change.liveness:
+            WATCH_LIVE.labels(self._name).set(self._cache.live())
 
     @classmethod
     async def connect(cls, name: str, kubeconfig: Path | None = None, context: str | None = None) -> KubernetesCluster:
         """A cluster from a kubeconfig, or as the pod's ServiceAccount. Raises `DependencyError` (`cluster-misconfigured`)."""
-        return cls(name, Transport(await load_client(kubeconfig, context)))
+        return cls(name, Transport(await load_client(kubeconfig, context), name))
 
     @property
     def name(self) -> str:

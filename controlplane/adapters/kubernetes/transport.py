@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from kubernetes.aio.client import ApiClient
 
+from controlplane.adapters.kubernetes.call_metrics import CALL_SECONDS, outcome_of
 from controlplane.adapters.kubernetes.errors import Refusal, read_refusal, to_error
 from controlplane.ports.clusters import ClusterUnavailableError
 
@@ -71,8 +72,9 @@ class Answer:
 class Transport:
     """Calls to one API server. Obeys `Retry-After`: after a 429 no call leaves before its time."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, cluster: str = "") -> None:
         self._client = client
+        self.cluster = cluster
         self._host = str(client.configuration.host).rstrip("/")
         self._busy_until = 0.0
 
@@ -83,12 +85,15 @@ class Transport:
     async def call(self, request: Request) -> Answer:
         """Send, read, parse. Raises `RefusedError`, or `ClusterUnavailableError` for 429, 5xx, timeouts and broken connections."""
         self._obey(request)
-        timeout = aiohttp.ClientTimeout(total=request.timeout)
+        timeout, began, outcome = aiohttp.ClientTimeout(total=request.timeout), time.perf_counter(), "broken"
         try:
             response = await self._send(request, timeout)
             body = await response.read()
+            outcome = outcome_of(response.status)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _broken(error, request) from error
+        finally:
+            CALL_SECONDS.labels(self.cluster, request.method, outcome).observe(time.perf_counter() - began)
         if response.status < 400:
             return Answer(response.status, orjson.loads(body) if body else {})
         raise self._refused(read_refusal(response.status, body, response.headers.get("Retry-After")), request)

@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from controlplane.adapters.fleet.cache import STALE_AFTER, FleetCache
+from controlplane.adapters.kubernetes.call_metrics import RELISTS
 from controlplane.adapters.kubernetes.heartbeat import Heartbeat, is_heartbeat
 from controlplane.adapters.kubernetes.identities import reader
 from controlplane.adapters.kubernetes.reads import pages
@@ -102,6 +103,7 @@ class KindWatch:
             version = at
             found += [self._typed(one) for one in items if not is_heartbeat(self._watched.kind, one)]
         self._cache.replace(self._watched.kind, found)
+        RELISTS.labels(self._transport.cluster, self._watched.kind).inc()
         return version
 
     async def _follow(self, version: str) -> str:

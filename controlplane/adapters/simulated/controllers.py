@@ -7,7 +7,7 @@ deadline. Surge and unavailability follow k8s.io/kubernetes/pkg/controller/deplo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,18 +75,32 @@ class Controllers:
     def pods(self, namespace: str) -> list[Manifest]:
         """The pods of a namespace as objects."""
         now = self._clock.now()
-        return [
-            as_manifest(pod, namespace, now)
-            for (ns, _, _), running in self._running.items()
-            if ns == namespace
-            for pod in running.pods
-        ]
+        return [as_manifest(pod, namespace, now) for _, running in self._of(namespace) for pod in running.pods]
 
     def settle(self) -> None:
-        """Bring every workload to its end state at once (a fleet loaded from a file)."""
+        """Take up a fleet loaded from a file: what was complete has its pods at once, the rest is rolled out anew."""
         for namespace, held in list(self._store.objects.items()):
             for stored in list(held.values()):
+                if stored.obj["kind"] in WORKLOADS and stored.obj["kind"] != "Job" and complete(stored.obj):
+                    self._adopt(namespace, stored)
                 self.written(namespace, stored)
+
+    def _adopt(self, namespace: str, stored: Stored) -> None:
+        kind, name = stored.obj["kind"], stored.meta["name"]
+        running = self._running.setdefault((namespace, kind, name), _Running())
+        maker = self._maker(namespace, stored)
+        for _ in range(desired_pods(stored.obj)):
+            running.serial += 1
+            pod = maker.make(running.serial, self._clock.now())
+            pod.ready_at, pod.crash_at = self._clock.now(), math.inf
+            running.pods.append(pod)
+            self._quotas.pods(namespace, pod.usage, 1)
+
+    def _of(self, namespace: str) -> Iterator[tuple[tuple[str, str, str], _Running]]:
+        for kind, name in tuple(self._store.objects.get(namespace, {})):
+            running = self._running.get((namespace, kind, name))
+            if running is not None:
+                yield (namespace, kind, name), running
 
     def _wake(self, key: tuple[str, str, str], when: float) -> None:
         running = self._running.setdefault(key, _Running())
@@ -95,8 +109,8 @@ class Controllers:
         running.cancel = self._clock.call_at(when, lambda: self._reconcile(key))
 
     def _retry_refused(self, namespace: str) -> None:
-        for key, running in list(self._running.items()):
-            if key[0] == namespace and running.refused:
+        for key, running in self._of(namespace):
+            if running.refused:
                 self._wake(key, self._clock.now() + self.profile.controller)
 
     def _reconcile(self, key: tuple[str, str, str]) -> None:
@@ -109,10 +123,7 @@ class Controllers:
         if kind == "Job":
             self._job(namespace, stored, running)
             return
-        template = (stored.obj.get("spec") or {}).get("template") or {}
-        usage = pod_usage(template, [one.obj for one in self._store.of_kind(namespace, "LimitRange")])
-        revision = digest_of(template).removeprefix("sha256:")
-        maker = PodMaker(self.profile, self._seed, namespace, name, revision, template, usage)
+        maker = self._maker(namespace, stored)
         if stored.meta.get("generation", 0) != running.seen_generation:
             running.seen_generation, running.progressed = stored.meta.get("generation", 0), self._clock.now()
         self._roll(stored, running, maker)
@@ -120,6 +131,12 @@ class Controllers:
         due = min([pod.next_change(self._clock.now()) for pod in running.pods] + [self._deadline(stored, running)])
         if due < math.inf:
             self._wake(key, due)
+
+    def _maker(self, namespace: str, stored: Stored) -> PodMaker:
+        template = (stored.obj.get("spec") or {}).get("template") or {}
+        usage = pod_usage(template, [one.obj for one in self._store.of_kind(namespace, "LimitRange")])
+        revision = digest_of(template).removeprefix("sha256:")
+        return PodMaker(self.profile, self._seed, namespace, stored.meta["name"], revision, template, usage)
 
     def _roll(self, stored: Stored, running: _Running, maker: PodMaker) -> None:
         """Create and remove pods until this workload's strategy lets nothing more happen now."""

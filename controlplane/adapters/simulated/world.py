@@ -70,10 +70,13 @@ class World:
         return {"fenceOn": self.fence_on, **self.store.dump()}
 
     def load(self, dumped: Json) -> None:
-        """Go on from what `dump` gave: every workload is rolled out anew."""
+        """Go on from what `dump` gave; what was under way (rollouts, Jobs, namespaces that terminate) goes on too."""
         self.fence_on = dumped["fenceOn"]
         self.store.load(dumped)
         self.controllers.settle()
+        for home in list(self.store.of_kind(CLUSTER, "Namespace")):
+            if "deletionTimestamp" in home.meta:
+                self._empty_later(home)
 
     def read_namespace(self, name: str) -> Json | None:
         """The Namespace as an object."""
@@ -206,7 +209,7 @@ class World:
         if found is None or "deletionTimestamp" in found.meta:
             return
         self.store.touch(found, deletionTimestamp=self.store.timestamp())
-        self.clock.call_at(self.clock.now() + self.profile.terminate, lambda: self._empty(namespace, found))
+        self._empty_later(found)
 
     def foreign_write(self, namespace: str, manifest: Manifest, manager: str) -> Json:
         """Somebody else (an autoscaler, a person) creates the object or merges the manifest into it."""
@@ -230,12 +233,15 @@ class World:
         elif found := self.store.find(namespace, kind, name):
             self._delete(namespace, found)
 
+    def _empty_later(self, home: Stored) -> None:
+        self.clock.call_at(self.clock.now() + self.profile.terminate, lambda: self._empty(home.meta["name"], home))
+
     def _empty(self, namespace: str, home: Stored) -> None:
         for found in list(self.store.objects.get(namespace, {}).values()):
             if "deletionTimestamp" not in found.meta:
                 self._delete(namespace, found)
         if self.store.objects.get(namespace):
-            self.clock.call_at(self.clock.now() + self.profile.terminate, lambda: self._empty(namespace, home))
+            self._empty_later(home)
             return
         self.quotas.forget(namespace)
         self.store.remove(CLUSTER, home)

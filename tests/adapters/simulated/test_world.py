@@ -108,6 +108,29 @@ def test_pods_that_crash_after_they_were_ready_leave_the_workload_unavailable() 
     assert pods[0]["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
 
 
+def test_a_fleet_taken_up_again_keeps_what_ran_and_finishes_what_was_under_way() -> None:
+    first = World(VirtualClock())
+    assert isinstance(first.clock, VirtualClock)
+    for name in ("done", "rolling", "leaving"):
+        first.apply(home(first, name), deployment(replicas=2), 1)
+    first.clock.advance(10)
+    first.apply("rolling", deployment(image="registry.example/web:2", replicas=2), 1)
+    first.create("rolling", job("migrate", "s"), 1)
+    first.terminate("leaving")
+    second = World(VirtualClock())
+    assert isinstance(second.clock, VirtualClock)
+    second.load(first.dump())
+    assert available(second, "done") == 2
+    worst = 2
+    while second.clock.next_at() is not None and second.clock.now() < 10:
+        second.clock.advance(0.01)
+        worst = min(worst, available(second, "done"))
+    assert worst == 2
+    assert workload(second, "rolling")["status"]["updatedReplicas"] == 2
+    assert workload(second, "rolling", "Job", "migrate")["status"]["conditions"][0]["type"] == "Complete"
+    assert second.read_namespace("leaving") is None
+
+
 def test_a_slow_start_takes_as_long_as_the_template_asks() -> None:
     world = World(VirtualClock())
     assert isinstance(world.clock, VirtualClock)
