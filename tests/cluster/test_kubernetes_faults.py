@@ -90,6 +90,7 @@ async def test_a_lost_answer_is_not_taken_for_a_write_that_did_not_happen(
     proxy: KubeProxy, fleet: KubernetesFleet
 ) -> None:
     home = await sealed_namespace(fleet)
+    await fleet.cluster.apply(home.name, config_map("first"), fence())  # the deployer's rights act now
     proxy.rules.append(Rule("lose", "PATCH", f"{home.name}/configmaps"))
     with pytest.raises(ClusterUnavailableError) as refused:
         await fleet.cluster.apply(home.name, config_map(a="1"), fence())
