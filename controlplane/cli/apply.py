@@ -101,7 +101,7 @@ def get(
     client = connect()
     if name or inner:
         item = client.get(f"/v1/{plural}/{name or inner}")
-        show_one(document_of(item), output, name=f"{item['kind']}/{item['name']}", table=lambda: _print(item))
+        show_one(document_of(item), output, name=_name(item), table=lambda: _print(item))
         return
     columns = [
         column("NAME", "name"),
@@ -118,8 +118,12 @@ def get(
 
 def document_of(item: dict[str, Any]) -> dict[str, Any]:
     """Write an object of the API as a document that `apply` takes."""
-    singular = next((one for one, many in KINDS.items() if item["kind"] in (one, many)), item["kind"])
-    return {"apiVersion": API_VERSION, "kind": singular, "metadata": {"name": item["name"]}, "spec": item["spec"]}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": _singular(item["kind"]),
+        "metadata": {"name": item["name"]},
+        "spec": item["spec"],
+    }
 
 
 def documents_of(file: Path) -> Iterator[Document]:
@@ -176,7 +180,11 @@ def _plural(kind: str) -> str:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return f"{item['kind']}/{item['name']}"
+    return f"{_singular(item['kind'])}/{item['name']}"
+
+
+def _singular(kind: str) -> str:
+    return next((one for one, many in KINDS.items() if kind in (one, many)), kind)
 
 
 def _print(item: dict[str, Any]) -> None:
@@ -186,7 +194,7 @@ def _print(item: dict[str, Any]) -> None:
 
     show_fields(
         [
-            (item["kind"], f"{item['name']}@{item['version']}"),
+            (_singular(item["kind"]), f"{item['name']}@{item['version']}"),
             ("since", when(item["createdAt"])),
             ("by", item["createdBy"]),
         ]

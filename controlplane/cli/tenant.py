@@ -110,22 +110,11 @@ def list_(selector: Selector = "", output: Output = TABLE) -> None:
 def show(tenant: Name, output: Output = TABLE) -> None:
     """Show a tenant as it was asked for."""
     from .client import connect
-    from .output import show_fields, show_one
+    from .output import show_one
+    from .tenant_screen import print_tenant
 
     item = connect().get(f"/v1/tenants/{tenant}")
-    fields = ("name", "displayName", "phase", "tier", "region", "timeZone", "labels", "exposure")
-
-    def table() -> None:
-        places = [(name, spec) for name, spec in (item.get("environments") or {}).items() if spec]
-        show_fields(
-            [
-                *((f, item.get(f)) for f in fields),
-                *places,
-                *(("app", f"{a} {c}") for a, c in item.get("apps", {}).items()),
-            ]
-        )
-
-    show_one(item, output, name=tenant, table=table)
+    show_one(item, output, name=tenant, table=lambda: print_tenant(item))
 
 
 @group.command("status")
@@ -146,9 +135,9 @@ def suspend(tenant: Name, reason: Reason = "", no_wait: NoWait = False, timeout:
 
 
 @group.command("resume")
-def resume(tenant: Name, reason: Reason = "", no_wait: NoWait = False, timeout: Timeout = "") -> None:
-    """Start a suspended tenant again."""
-    _act(tenant, "resume", {"reason": reason}, no_wait=no_wait, timeout=timeout)
+def resume(tenant: Name, no_wait: NoWait = False, timeout: Timeout = "") -> None:
+    """Start a suspended tenant again, or try a failed onboarding again."""
+    _act(tenant, "resume", None, no_wait=no_wait, timeout=timeout)
 
 
 @group.command("defer")
@@ -172,39 +161,39 @@ def defer(
 @group.command("rollback")
 def rollback(
     tenant: Name,
-    app: App = "",
-    to: Annotated[str, typer.Option("--to", help="lastVerified, or a revision's number.")] = "lastVerified",
+    app: Annotated[str, typer.Option("--app", help="Which app goes back.")],
     reason: Reason = "",
     environment: Environment = "production",
     no_wait: NoWait = False,
     timeout: Timeout = "",
 ) -> None:
-    """Take one tenant back to a verified revision."""
+    """Take one app of a tenant back to its newest verified revision before the current one."""
     from .client import connect
+    from .output import say
     from .watching import watch_rollout
 
     client = connect()
-    target: str | int = int(to) if to.isdigit() else to
-    body = {"environment": environment, "to": target, "reason": reason, **({"app": app} if app else {})}
+    body = {"environment": environment, "app": app, "reason": reason}
     made = client.post(f"/v1/tenants/{tenant}:rollback", body)
     if no_wait:
         typer.echo(made["id"])
+        return
+    if "/v1/rollouts/" not in made["operation"]:
+        say(f"{app} of {tenant} goes back. `seawall tenant status {tenant}` says how it goes.")
         return
     raise typer.Exit(watch_rollout(client, str(made["id"]), timeout=seconds_of(timeout) if timeout else None))
 
 
 @group.command("offboard")
-def offboard(
-    tenant: Name, reason: Reason = "", yes: Yes = False, no_wait: NoWait = False, timeout: Timeout = ""
-) -> None:
-    """Remove a tenant's workloads and walls; its name is never given again."""
+def offboard(tenant: Name, yes: Yes = False, no_wait: NoWait = False, timeout: Timeout = "") -> None:
+    """Remove a tenant's namespaces; its records stay, and its name is never given again."""
     from .client import connect
     from .output import say
 
     if not yes:
         typer.confirm(f"Offboard {tenant}, with its namespaces?", abort=True, err=True)
     client = connect()
-    answer = client.delete(f"/v1/tenants/{tenant}" + (f"?reason={reason}" if reason else ""))
+    answer = client.delete(f"/v1/tenants/{tenant}")
     if no_wait:
         typer.echo(answer["id"])
         return
@@ -213,16 +202,19 @@ def offboard(
 
 
 @group.command("export")
-def export(tenant: Name) -> None:
-    """Write everything Seawall knows of a tenant as JSON on stdout."""
+def export(tenant: Name, timeout: Timeout = "") -> None:
+    """Write a tenant's record and current manifests as JSON on stdout."""
     import json
 
     from .client import connect
 
-    typer.echo(json.dumps(connect().post(f"/v1/tenants/{tenant}:export", {}), indent=2))
+    client = connect()
+    answer = client.post(f"/v1/tenants/{tenant}:export")
+    _finish(client, answer, timeout)
+    typer.echo(json.dumps(client.get(f"/v1/operations/{answer['id']}/result"), indent=2))
 
 
-def _act(tenant: str, word: str, body: dict[str, Any], *, no_wait: bool, timeout: str) -> None:
+def _act(tenant: str, word: str, body: dict[str, Any] | None, *, no_wait: bool, timeout: str) -> None:
     from .client import connect
     from .output import say
 

@@ -10,19 +10,67 @@ if TYPE_CHECKING:
     from .client import Json
 
 
+def print_tenant(tenant: Json) -> None:
+    """Print a tenant as it was asked for, with its values as YAML."""
+    import yaml
+
+    exposure = tenant.get("exposure") or {}
+    worth = exposure.get("valuePerOrder") or {}
+    orders = f"{exposure.get('ordersPerHour', 0)} orders/h" + (
+        f", {worth['amount']} {worth['currency']} each" if worth else ""
+    )
+    show_fields(
+        [
+            ("tenant", f"{tenant['name']}  {tenant.get('displayName', '')}".rstrip()),
+            ("phase", f"{tenant['phase']} {tenant.get('phaseReason', '')}".rstrip()),
+            ("tier", tenant["tier"]),
+            ("region", f"{tenant['region']}, {tenant['timeZone']}"),
+            ("labels", tenant.get("labels")),
+            ("exposure", orders),
+            *(
+                (p["environment"], f"namespace {p['namespace']} on {p['cluster']}")
+                for p in tenant.get("placements") or ()
+            ),
+            *((f"app {name}", _choice(choice)) for name, choice in (tenant.get("apps") or {}).items()),
+        ]
+    )
+    for name, choice in (tenant.get("apps") or {}).items():
+        if choice.get("values"):
+            stdout().print(f"values of {name}", style="bold")
+            stdout().print(
+                "  " + yaml.safe_dump(choice["values"], sort_keys=False).rstrip().replace("\n", "\n  "), markup=False
+            )
+
+
+def _choice(choice: Json) -> str:
+    pin = choice.get("pin")
+    pinned = (
+        f", pinned to {pin.get('version') or 'what it runs'} until {when(pin['until'])}: {pin['reason']}" if pin else ""
+    )
+    return f"channel {choice['channel']}{pinned}"
+
+
 def print_status(status: Json) -> None:
     """Print a tenant's status, environment by environment."""
     from rich.text import Text
 
-    stdout().print(
-        Text.assemble(
-            (str(status["tenant"]), "bold"), f"  {status['phase']}", ("  as of " + when(status["asOf"]), "dim")
-        )
-    )
+    stdout().print(Text.assemble((str(status["tenant"]), "bold"), f"  {status['phase']}", (_age(status), "dim")))
     for environment in status["environments"]:
-        show_fields([(f"  {environment['name']}", environment["health"]), *_lines(environment)])
+        show_fields([(f"  {environment['name']}", _health(environment)), *_lines(environment)])
     if status.get("actions"):
-        show_fields([("  you may", ", ".join(status["actions"]))])
+        show_fields([("  you may", ", ".join(_ACTIONS.get(a, a) for a in status["actions"]))])
+
+
+_ACTIONS = {"defer": "put it off (`seawall tenant defer`)", "requestRollback": "go back (`seawall tenant rollback`)"}
+
+
+def _age(status: Json) -> str:
+    return f"  as of {when(status['asOf'])}" if status.get("asOf") else "  its health was never looked at"
+
+
+def _health(environment: Json) -> str:
+    reason = environment.get("healthReason")
+    return f"{environment['health']}: {reason}" if reason else str(environment["health"])
 
 
 def _lines(environment: Json) -> list[tuple[str, Any]]:
@@ -43,7 +91,9 @@ def running(app: Json) -> str:
 def _change(now: Json | None) -> str:
     if not now:
         return ""
-    return f"{now.get('release', '')} {now.get('state', '')} since {when(now.get('since'))}".strip()
+    what = now.get("release") or f"operation {now.get('operation')}"
+    since = f", since {when(now['since'])}" if now.get("since") else ""
+    return f"{what} {now['state']}{since} {now.get('why', '')}".rstrip()
 
 
 def _next(following: Json | None) -> str:

@@ -81,12 +81,14 @@ def play(client: Client, cluster: str, deadline: str) -> list[str]:
         bad = story.roll(client, scene.BAD, show)
     screen.what_broke(bad)
     _, again = story.await_fate(client, {**scene.published(scene.BAD), "id": "demo-again"})
-    screen.line(f"held        {again['fate'][0]['reason']}")
+    screen.line(
+        f"held        no trigger starts odoo/{scene.BAD} until a person lifts it (sent again: {again['fate'][0]['outcome']})"
+    )
     standings = story.standings(client)
     screen.chapter("4  what each tenant runs now")
     screen.who_runs_what(standings)
-    screen.chapter("$ seawall why brio-it")
-    print_why(explain(client, "brio-it"), client.fleet)
+    screen.chapter("$ seawall why nova-de")
+    print_why(explain(client, "nova-de"), client.fleet)
     release = client.get(f"/v1/releases/{scene.APP}/{scene.BAD}")
     return [*sentences, *verdict.bad_run(bad), *verdict.ending(bad, standings), *verdict.held(release, again)]
 

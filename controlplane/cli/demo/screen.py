@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from controlplane.cli.look import change_of
 from controlplane.cli.output import spell, stdout
 from controlplane.cli.screens import rollout_screen
 
@@ -85,13 +86,11 @@ def way_back_seconds(history: Sequence[Json]) -> list[float]:
     failed: dict[str, datetime] = {}
     found = []
     for event in history:
-        at = datetime.fromisoformat(event["time"])
-        if event["type"].endswith("target-failed") or "target.failed" in event["type"]:
-            failed[event["tenant"]] = at
-        elif ("target-rolled-back" in event["type"] or "target.rolledBack" in event["type"]) and event[
-            "tenant"
-        ] in failed:
-            found.append((at - failed[event["tenant"]]).total_seconds())
+        at, change, tenant = datetime.fromisoformat(event["time"]), change_of(event["type"]), event["tenant"]
+        if change == "target-failed":
+            failed[tenant] = at
+        elif change == "target-rolled-back" and tenant in failed:
+            found.append((at - failed[tenant]).total_seconds())
     return found
 
 

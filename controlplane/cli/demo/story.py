@@ -20,7 +20,7 @@ from .charts import packed
 
 type Progress = Callable[[str], None]
 
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds that a step may take before the demo gives up."""
 
 
