@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .output import cell, short_id, when
@@ -97,19 +97,14 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
         head.append("      fleet: ").append(fleet, style="bold magenta")
     peak, back = plan["peak"], plan["wayBack"]
     lines = [
-        ("from", cell(plan["from"]) or "nothing installed"),
+        ("from", cell(plan["from"])),
         (
             "at once",
             f"{peak['inFlight']} in flight, {peak['unverified']} unverified, {peak['ordersPerHour']} orders/h at most",
         ),
         ("way back", ", ".join(f"{number} {kind}" for kind, number in back.items() if number)),
-        (
-            "left out",
-            _some(
-                plan["excluded"], plan.get("excludedCount"), lambda e: f"{e['tenant']} ({e.get('detail') or e['code']})"
-            ),
-        ),
-        ("will wait", _some(plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['tenant']} for {w['gate']}")),
+        *_groups("left out", plan["excluded"], plan.get("excludedCount"), lambda e: e.get("detail") or e["code"]),
+        *_groups("will wait", plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['gate']}: {w['reason']}"),
     ]
     notes = [("note", n["detail"]) for n in plan.get("notes") or ()]
     return Group(head, _plan_waves(plan), *(_labelled(label, text) for label, text in [*lines, *notes] if text))
@@ -127,11 +122,19 @@ def _plan_waves(plan: Mapping[str, Any]) -> Any:
     return table
 
 
-def _some(items: list[Any], total: int | None, text: Any, most: int = 5) -> str:
-    if not items:
-        return ""
-    more = (total or len(items)) - most
-    return "; ".join(text(one) for one in items[:most]) + (f"; and {more} more" if more > 0 else "")
+def _groups(label: str, items: Sequence[Json], total: int | None, why: Callable[[Json], str]) -> list[tuple[str, str]]:
+    """Targets by their reason, a line for each, with a few of their names."""
+    groups: dict[str, list[str]] = {}
+    for one in items:
+        groups.setdefault(why(one), []).append(str(one["tenant"]))
+    lines = [(label, f"{_few(names)}: {reason}") for reason, names in groups.items()]
+    more = (total or len(items)) - len(items)
+    return [*lines, (label, f"and {more} more")] if more > 0 else lines
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _waiting_line(one: Json) -> Text:

@@ -76,12 +76,18 @@ def ask_consent(*, yes: bool) -> None:
 
 
 def register_cluster(stack: Stack) -> None:
-    """Make the fleet's cluster known to the registry, unless it is."""
-    from .apply import Document, put_document
+    """Make the fleet's cluster known to the registry; what is configured there stays."""
     from .client import Client
+    from .failures import ProblemError
 
     client = Client(stack.profile)
-    put_document(client, Document("seawall up", "cluster", stack.fleet.cluster, {"description": stack.fleet.title}))
+    path = f"/v1/clusters/{stack.fleet.cluster}"
+    try:
+        client.get(path)
+    except ProblemError as error:
+        if error.status != 404:
+            raise
+        client.put(path, {"description": stack.fleet.title})
     client.close()
 
 
