@@ -18,6 +18,7 @@ from controlplane.ports.stores.operations import OperationStore
 from controlplane.ports.stores.outbox import DeliveryStore, OutboxStore
 from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
+from controlplane.ports.stores.self_service import SelfServiceStore
 from controlplane.ports.stores.tenants import TenantStore
 
 
@@ -79,6 +80,11 @@ class UnitOfWork(Protocol):
     @property
     def operations(self) -> OperationStore:
         """Operations, their items and steps."""
+        ...
+
+    @property
+    def self_service(self) -> SelfServiceStore:
+        """One tenant's view."""
         ...
 
     @property

@@ -28,8 +28,10 @@ _ROLLOUT = text(
 _LEASE = text("insert into leases (subject_kind, subject_id, holder, expires_at) values ('rollout', :id, '', now())")
 _WAVES = text(
     """
-    insert into waves (rollout_id, wave, name, state)
-    select :id, w.place - 1, w.name, 'pending' from unnest(cast(:names as text[])) with ordinality as w(name, place)
+    insert into waves (rollout_id, wave, name, state, expected_from, expected_by)
+    select :id, w.place - 1, w.name, 'pending', cast(w.expected_from as timestamptz), cast(w.expected_by as timestamptz)
+    from unnest(cast(:names as text[]), cast(:from as text[]), cast(:by as text[])) with ordinality
+      as w(name, expected_from, expected_by, place)
     """
 )
 _TARGETS = text(
@@ -149,7 +151,9 @@ class RolloutWriteQueries:
         row = {name: getattr(new, name) for name in _ROLLOUT_COLUMNS}
         await self._write(_ROLLOUT, 1, **row, plan=as_json(new.plan), origin=as_json(new.origin))
         await self._write(_LEASE, 1, id=new.id)
-        await self._write(_WAVES, len(new.waves), id=new.id, names=list(new.waves))
+        planned = new.plan.get("waves") or [{}] * len(new.waves)
+        expected = {"from": [w.get("expectedFrom") for w in planned], "by": [w.get("expectedBy") for w in planned]}
+        await self._write(_WAVES, len(new.waves), id=new.id, names=list(new.waves), **expected)
         for contents in batched(new.contents, _BATCH, strict=False):
             await self._insert_contents(
                 [c.tenant for c in contents], [c.hash for c in contents], [c.body for c in contents]

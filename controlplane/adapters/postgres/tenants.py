@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -15,7 +16,9 @@ from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.ports.stores.tenants import (
     AppRecord,
     EnvironmentRecord,
+    PlaceRow,
     ReleaseChoice,
+    SeenRow,
     TenantEvent,
     TenantRecord,
 )
@@ -120,6 +123,17 @@ class PostgresTenants:
         """All releases of these apps."""
         rows = await self._session.execute(sql.RELEASES, {"apps": sorted(apps)})
         return [ReleaseChoice(**row._mapping) for row in rows]  # noqa: SLF001 -- SQLAlchemy's public name for a row's mapping
+
+    async def places(self) -> list[PlaceRow]:
+        """Every environment."""
+        return [PlaceRow(**row._mapping) for row in await self._session.execute(sql.PLACES)]  # noqa: SLF001 -- SQLAlchemy's public name
+
+    async def seen(self, rows: Sequence[SeenRow]) -> bool:
+        """Write what was seen."""
+        if not (await self._session.execute(sql.SEEN_LOCK)).scalar_one():
+            return False
+        await self._session.execute(sql.SEEN, {"rows": as_json([asdict(row) for row in rows])})
+        return True
 
     async def record(self, events: Sequence[TenantEvent]) -> None:
         """Write history of many tenants."""

@@ -142,3 +142,23 @@ INSTALLATION = text(
     select id from made union all select id from installation limit 1
     """
 )
+PLACES = text(
+    """
+    select e.tenant, e.environment, e.cluster, e.namespace,
+           exists (select 1 from tenant_apps a where a.tenant = e.tenant and a.environment = e.environment and a.revision > 0) as installed
+    from environments e join tenants t using (tenant) where t.phase <> 'offboarded'
+    """
+)
+SEEN_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('seawall.seen', 0))")
+# Rows that a driver has locked this moment are left for the next look: nobody waits for a status.
+SEEN = text(
+    """
+    update environments e set health = x.health, health_reason = x.reason, health_at = now(), quota = x.quota
+    from jsonb_to_recordset(cast(:rows as jsonb)) as x(tenant text, environment text, health text, reason text, quota jsonb)
+    where (e.tenant, e.environment) = (x.tenant, x.environment)
+      and (e.tenant, e.environment) in (
+        select l.tenant, l.environment from environments l
+        join jsonb_to_recordset(cast(:rows as jsonb)) as y(tenant text, environment text) using (tenant, environment)
+        for update of l skip locked)
+    """
+)

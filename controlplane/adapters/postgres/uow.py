@@ -25,6 +25,7 @@ from .operations import PostgresOperations
 from .outbox import PostgresDeliveries, PostgresOutbox
 from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
+from .self_service import PostgresSelfService
 from .tenants import PostgresTenants
 
 __all__ = ["PostgresUnitOfWork", "as_json"]
@@ -107,6 +108,11 @@ class PostgresUnitOfWork:
     def operations(self) -> PostgresOperations:
         """Operations, their items and steps."""
         return PostgresOperations(self.session)
+
+    @property
+    def self_service(self) -> PostgresSelfService:
+        """One tenant's view."""
+        return PostgresSelfService(self.session)
 
     @property
     def tenants(self) -> PostgresTenants:

@@ -27,7 +27,9 @@ from . import (
     rollout_commands,
     rollout_events,
     rollouts,
+    self_service,
     tenants,
+    values,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -43,6 +45,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     operations.router,
     tenants.batches,
     tenants.router,
+    self_service.router,
+    values.router,
     rollouts.router,
     rollout_commands.router,
     rollout_events.router,

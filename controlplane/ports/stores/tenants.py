@@ -84,6 +84,28 @@ class TenantEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceRow:
+    """Where an environment lives, and when its health was last written."""
+
+    tenant: str
+    environment: str
+    cluster: str
+    namespace: str
+    installed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """What was seen of an environment."""
+
+    tenant: str
+    environment: str
+    health: str
+    reason: str
+    quota: Mapping[str, Mapping[str, str]]
+
+
 class TenantStore(Protocol):
     """Tenants in PostgreSQL. Each call is a fixed number of statements."""
 
@@ -153,6 +175,14 @@ class TenantStore(Protocol):
 
     async def releases(self, apps: Collection[str]) -> list[ReleaseChoice]:
         """All releases of these apps, newest first."""
+        ...
+
+    async def places(self) -> list[PlaceRow]:
+        """Every environment of a living tenant."""
+        ...
+
+    async def seen(self, rows: Sequence[SeenRow]) -> bool:
+        """Write what was seen, `health_at` now. False: another process is writing this moment; nothing was written."""
         ...
 
     async def record(self, events: Sequence[TenantEvent]) -> None:

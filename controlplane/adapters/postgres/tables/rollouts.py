@@ -59,7 +59,7 @@ class Rollout(SQLModel, table=True):
 
 
 class Wave(SQLModel, table=True):
-    """One wave of a rollout; `detail` holds its verdict and reason."""
+    """One wave of a rollout; `detail` holds its verdict and reason, `expected_*` is what the plan said."""
 
     __tablename__ = "waves"
     __table_args__ = (
@@ -75,6 +75,8 @@ class Wave(SQLModel, table=True):
     started_at: datetime | None = instant()
     ended_at: datetime | None = instant()
     detail: dict[str, Any] = json_field()
+    expected_from: datetime | None = instant()
+    expected_by: datetime | None = instant()
 
 
 class Target(SQLModel, table=True):
