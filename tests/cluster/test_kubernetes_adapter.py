@@ -6,10 +6,14 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from controlplane.adapters.kubernetes.cluster import KubernetesCluster
 from controlplane.adapters.kubernetes.fence_policies import FENCE_POLICY, MARKS_POLICY
+from controlplane.adapters.kubernetes.identities import SYSTEM_NAMESPACE, WORKER_NAME
 from controlplane.adapters.kubernetes.local import LocalControlPlane
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import Expected, Health, judge_workload
@@ -158,6 +162,43 @@ async def test_a_cluster_without_a_policy_in_force_is_not_proven(
     assert policy in told
     await fleet.cluster.install()
     await fleet.cluster.prove_fence()
+
+
+async def test_the_worker_with_its_own_token_does_its_work_but_can_not_install(
+    fleet: KubernetesFleet, control_plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    """As in production: the worker's ServiceAccount, which impersonates itself and deployers by its role."""
+    worker = await KubernetesCluster.connect("as-worker", await worker_kubeconfig(fleet, control_plane, tmp_path))
+    try:
+        await worker.start()
+        await until(worker.live)
+        await worker.prove_fence()
+        home = await sealed_namespace(KubernetesFleet(worker, fleet.admin))
+        applied = await worker.apply(home.name, deployment(), fence())
+        expected = Expected("Deployment", "web", applied.ref.uid, applied.generation)
+        key = ("Deployment", "web")
+        await until(lambda: judge_workload(expected, worker.workloads(home.name).get(key)).health is Health.HEALTHY)
+        assert await worker.delete(home.name, applied.ref, fence())
+        assert await worker.delete_namespace(home.name, home.uid, fence())
+        with pytest.raises(RejectedError) as refused:
+            await worker.install()
+        assert refused.value.code == "not-permitted"
+        assert fleet.cluster.live()
+    finally:
+        await worker.close()
+
+
+async def worker_kubeconfig(fleet: KubernetesFleet, control_plane: LocalControlPlane, folder: Path) -> Path:
+    """A kubeconfig with a token of the worker's ServiceAccount."""
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{WORKER_NAME}/token"
+    answer = await asyncio.to_thread(fleet.admin.create, path, request)
+    assert answer.is_success, answer.text
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": answer.json()["status"]["token"]}
+    made = folder / "worker.kubeconfig"
+    made.write_text(yaml.safe_dump(config))
+    return made
 
 
 async def test_the_command_that_prepares_a_cluster_says_what_it_found(control_plane: LocalControlPlane) -> None:
