@@ -13,7 +13,8 @@ import yaml
 
 from controlplane.adapters.kubernetes.cluster import KubernetesCluster
 from controlplane.adapters.kubernetes.fence_policies import FENCE_POLICY, MARKS_POLICY
-from controlplane.adapters.kubernetes.identities import SYSTEM_NAMESPACE, WORKER_NAME
+from controlplane.adapters.kubernetes.identities import PROBE_NAMESPACE, SYSTEM_NAMESPACE, WORKER_NAME
+from controlplane.adapters.kubernetes.install import administrator_objects, object_path
 from controlplane.adapters.kubernetes.local import LocalControlPlane
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import Expected, Health, judge_workload
@@ -184,6 +185,42 @@ async def test_the_worker_with_its_own_token_does_its_work_but_can_not_install(
             await worker.install()
         assert refused.value.code == "not-permitted"
         assert fleet.cluster.live()
+    finally:
+        await worker.close()
+
+
+async def test_a_worker_completes_what_an_administrator_installed_without_seawalls_marks(
+    fleet: KubernetesFleet, control_plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    """As a chart leaves a cluster: rights and policies are there, the seal of the probe and the heartbeats are not."""
+    await fleet.remove("", "Namespace", PROBE_NAMESPACE)
+    home = f"/api/v1/namespaces/{PROBE_NAMESPACE}"
+
+    async def left() -> bool:
+        return (await asyncio.to_thread(fleet.admin.get, home)).status_code == 404
+
+    await until_read(left)
+    beat = f"/apis/apps/v1/namespaces/{SYSTEM_NAMESPACE}/deployments/seawall-heartbeat"
+    assert (await asyncio.to_thread(fleet.admin.delete, beat)).is_success
+    worker = await KubernetesCluster.connect("completes", await worker_kubeconfig(fleet, control_plane, tmp_path))
+    try:
+        await worker.start()
+        with pytest.raises(DependencyError, match="not installed") as refused:
+            await worker.prove_fence()
+        assert refused.value.code == "fence-unproven"
+        for manifest in administrator_objects():
+            answer = await asyncio.to_thread(fleet.admin.apply, object_path(manifest), manifest)
+            assert answer.is_success, answer.text
+
+        async def proven() -> bool:
+            try:
+                await worker.prove_fence()
+            except DependencyError:
+                return False
+            return True
+
+        await until_read(proven)
+        await until(worker.live)
     finally:
         await worker.close()
 

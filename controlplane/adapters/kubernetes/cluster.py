@@ -93,6 +93,9 @@ class KubernetesCluster:
     async def prove_fence(self) -> None:
         """See `Cluster.prove_fence`."""
         await self._fence.prove()
+        if not self._cache.live():
+            self._watches.hurry()
+            self._beat.hurry()
 
     def live(self) -> bool:
         """See `Cluster.live`."""
