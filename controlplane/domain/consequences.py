@@ -54,6 +54,9 @@ def consequence_of(old: TargetNow, new: TargetNow) -> Consequence:
             return Consequence(
                 new.tenant, freed, dirty, revision_state="left", runs=new.back_to, verified=new.back_to, give_back=end
             )
+        case _T.PENDING if old.state is _T.STUCK:
+            # A retry takes its places anew; what being stuck kept ("changed, not verified") returns first.
+            return Consequence(new.tenant, give_back="cancelled")
         case _:
             return Consequence(new.tenant, free_slot=freed, dirty=dirty, give_back=end)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.adapters.postgres.uow import as_json
 from controlplane.domain.consequences import Consequence, consequence_of
 from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
-from controlplane.domain.rollouts import ROLLOUT_OVER, TargetState
+from controlplane.domain.rollouts import ROLLOUT_OVER
 from controlplane.ports.engine import DataFaultError, Observed
 from controlplane.ports.trace import trace_headers
 
@@ -267,12 +267,3 @@ async def write_observed(
 def _item(one: tuple[str, str, str, str]) -> dict[str, Any]:
     api_version, kind, name, uid = one
     return {"key": {"api_version": api_version, "kind": kind, "name": name}, "uid": uid or None}
-
-
-def went_back_to_pending(decision: Decision) -> list[str]:
-    """Targets a retry made pending again: whatever they still held returns first."""
-    return [
-        t
-        for t, (old, new) in decision.targets.items()
-        if new.state is TargetState.PENDING and old.state is not new.state
-    ]
