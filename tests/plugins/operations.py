@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,9 +38,9 @@ from workers.runner import Runner
 
 @dataclass
 class OneCluster:
-    """The port `Clusters` over started simulated clusters."""
+    """The port `Clusters` over started clusters."""
 
-    started: dict[str, SimulatedCluster] = field(default_factory=dict)
+    started: Mapping[str, Cluster] = field(default_factory=dict)
 
     async def get(self, name: str) -> Cluster:
         if name not in self.started:

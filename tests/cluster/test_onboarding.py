@@ -1,0 +1,243 @@
+"""Onboarding on a real kube-apiserver: what stands at the end, and what the identity that applies a tenant's app can't do.
+
+Network policies exist as objects here; nothing drops packets, so that they hold traffic back is not shown by these tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from controlplane.adapters.kubernetes.cluster import KubernetesCluster
+from controlplane.adapters.kubernetes.local import LocalControlPlane
+from controlplane.adapters.postgres.database import Database as Transactions
+from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.ports.stores.operations import OperationRecord
+from controlplane.services.fleet import Fleet as Watched
+from controlplane.services.onboarding import onboard
+from controlplane.services.operations.driver import drive_operation
+from controlplane.services.operations.installer import RolloutInstaller
+from controlplane.services.operations.run import OperationTools
+from controlplane.services.rollouts.tools import RolloutTools
+from controlplane.services.tenant_life import offboard
+from tests.cluster.kube import Json, Kube
+from tests.cluster.objects import fresh_name, namespace
+from tests.plugins.database import Database
+from tests.plugins.operations import OneCluster, spec
+from tests.support.registry import Fleet
+
+SECURE = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@dataclass
+class Real:
+    """A registry, a driver's tools and the administrator of one real cluster."""
+
+    rows: Fleet
+    transactions: Transactions
+    tools: OperationTools
+    admin: Kube
+
+    async def onboard(self, name: str, **changes: Any) -> OperationRecord:
+        async with self.transactions.platform() as uow:
+            operation = await onboard(uow, spec(name, **changes), actor="mia")
+        return await self.drive(operation)
+
+    async def offboard(self, name: str) -> OperationRecord:
+        async with self.transactions.platform() as uow:
+            record = await uow.tenants.get(name)
+            assert record is not None
+            operation = await offboard(uow, record, actor="mia")
+        return await self.drive(operation)
+
+    async def drive(self, operation: Any) -> OperationRecord:
+        leases = PostgresLeases(self.transactions)
+        while True:
+            lease = await leases.take("operation", operation, "w1")
+            assert lease is not None
+            await drive_operation(self.tools, lease, asyncio.Event())
+            await leases.release(lease)
+            async with self.transactions.platform() as uow:
+                found = await uow.operations.get(operation)
+            assert found is not None
+            if found.ended_at:
+                return found
+
+    def deployer(self, name: str) -> Kube:
+        """The identity that applies a tenant's app, with the epoch the registry gave last."""
+        epoch = self.rows.ask("select epoch from environments where tenant = %s", name)[0][0]
+        user = f"system:serviceaccount:{name}:seawall-deployer"
+        return self.admin.with_headers({"Impersonate-User": user, "Impersonate-Extra-seawall.dev%2Fepoch": str(epoch)})
+
+
+@pytest.fixture
+async def real(database: Database, control_plane: LocalControlPlane) -> AsyncIterator[Real]:
+    """The registry's cluster `aks-1` is the local control plane."""
+    rows = Fleet(database.owner)
+    rows.basics()
+    transactions = Transactions(Urls(platform=database.platform, engine=database.engine))
+    cluster = await KubernetesCluster.connect("aks-1", control_plane.kubeconfig)
+    await cluster.start()
+    await cluster.install()
+    watched = Watched(OneCluster({"aks-1": cluster}))
+    await watched.proven("aks-1")
+    tools = OperationTools(transactions, watched, RolloutInstaller(RolloutTools(open=transactions.engine)))
+    yield Real(rows, transactions, tools, Kube.from_kubeconfig(control_plane.kubeconfig))
+    await watched.close()
+    await cluster.close()
+    await transactions.close()
+
+
+async def test_an_onboarded_tenant_stands_behind_its_walls_and_offboarding_takes_them_down(real: Real) -> None:
+    name = fresh_name("shop")
+    assert (await real.onboard(name)).state == "succeeded"
+    found = real.admin.read(f"/api/v1/namespaces/{name}")
+    assert found["metadata"]["uid"] == real.rows.ask("select uid from environments where tenant = %s", name)[0][0]
+    assert found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    quota = real.admin.read(f"/api/v1/namespaces/{name}/resourcequotas/seawall")
+    assert quota["spec"]["hard"]["services.nodeports"] == "0"
+    policies = real.admin.read(f"/apis/networking.k8s.io/v1/namespaces/{name}/networkpolicies")["items"]
+    assert {p["metadata"]["name"] for p in policies} == {"seawall-default-deny", "seawall-egress", "seawall-ingress"}
+    assert (await real.offboard(name)).state == "succeeded"
+    assert real.admin.get(f"/api/v1/namespaces/{name}").status_code == 404
+
+
+async def test_a_foreign_namespace_is_refused_and_untouched_on_a_real_cluster(real: Real) -> None:
+    name = fresh_name("foreign")
+    before = real.admin.make("/api/v1/namespaces", namespace(name, {"team": "other"}))
+    operation = await real.onboard(name)
+    assert operation.problem is not None
+    assert operation.problem["code"] == "namespace-foreign"
+    after = real.admin.read(f"/api/v1/namespaces/{name}")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+async def test_the_deployer_writes_app_objects_of_its_own_namespace_and_nothing_else(real: Real) -> None:
+    mine, other = fresh_name("mine"), fresh_name("other")
+    assert (await real.onboard(mine)).state == "succeeded"
+    assert (await real.onboard(other)).state == "succeeded"
+    deployer = real.deployer(mine)
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}}
+    assert deployer.create(f"/api/v1/namespaces/{mine}/configmaps", config).is_success
+    assert deployer.create(f"/api/v1/namespaces/{other}/configmaps", config).status_code == 403
+    assert deployer.get(f"/api/v1/namespaces/{other}/configmaps").status_code == 403
+    assert deployer.get(f"/api/v1/namespaces/{other}/secrets").status_code == 403
+    for path in _WALLS:
+        assert deployer.merge(path.format(mine), {"metadata": {"labels": {"x": "y"}}}).status_code == 403, path
+        assert deployer.delete(path.format(mine)).status_code == 403, path
+    for path in ("/api/v1/namespaces", "/api/v1/nodes", "/apis/rbac.authorization.k8s.io/v1/clusterroles"):
+        assert deployer.get(path).status_code == 403, path
+        assert deployer.create(path, {"metadata": {"name": "x"}}).status_code == 403, path
+
+
+_WALLS = (
+    "/api/v1/namespaces/{0}/resourcequotas/seawall",
+    "/api/v1/namespaces/{0}/limitranges/seawall",
+    "/apis/networking.k8s.io/v1/namespaces/{0}/networkpolicies/seawall-default-deny",
+    "/api/v1/namespaces/{0}",
+)
+
+
+async def test_the_deployer_can_not_give_itself_or_a_chart_more_rights(real: Real) -> None:
+    name = fresh_name("greedy")
+    assert (await real.onboard(name)).state == "succeeded"
+    deployer = real.deployer(name)
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}"
+    wide = {
+        "metadata": {"name": "wide"},
+        "rules": [{"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["*"]}],
+    }
+    assert deployer.create(f"{rbac}/roles", {**_kind("Role"), **wide}).status_code == 403
+    grown = {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
+    assert deployer.merge(f"{rbac}/roles/seawall-deployer", grown).status_code == 403
+    binding = {
+        **_kind("RoleBinding"),
+        "metadata": {"name": "admins"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "app", "namespace": name}],
+    }
+    assert deployer.create(f"{rbac}/rolebindings", binding).status_code == 403
+    assert deployer.create(f"/api/v1/namespaces/{name}/serviceaccounts/app/token", {}).status_code == 403
+
+
+def _kind(kind: str) -> Json:
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind}
+
+
+async def test_a_deployer_with_an_older_epoch_is_refused(real: Real) -> None:
+    name = fresh_name("stale")
+    assert (await real.onboard(name)).state == "succeeded"
+    epoch = real.rows.ask("select epoch from environments where tenant = %s", name)[0][0]
+    user = {"Impersonate-User": f"system:serviceaccount:{name}:seawall-deployer"}
+    stale = real.admin.with_headers({**user, "Impersonate-Extra-seawall.dev%2Fepoch": str(epoch - 1)})
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}}
+    answer = stale.create(f"/api/v1/namespaces/{name}/configmaps", config)
+    assert answer.status_code == 403
+    assert "fenced" in answer.text
+
+
+async def test_pod_security_refuses_each_way_out_of_a_pod_and_admits_the_same_pod_without_it(real: Real) -> None:
+    name = fresh_name("pods")
+    assert (await real.onboard(name)).state == "succeeded"
+    path = f"/api/v1/namespaces/{name}/pods?dryRun=All"
+    good: Json = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe"},
+        "spec": {"containers": [{"name": "web", "image": "x@sha256:" + "0" * 64, "securityContext": SECURE}]},
+    }
+    assert real.admin.create(path, good).is_success
+    for field, changes in _WAYS_OUT.items():
+        answer = real.admin.create(path, _with(good, changes))
+        assert answer.status_code == 403, field
+        assert 'violates PodSecurity "restricted' in json.loads(answer.text)["message"], field
+
+
+_WAYS_OUT: dict[str, Json] = {
+    "hostNetwork": {"pod": {"hostNetwork": True}},
+    "hostPID": {"pod": {"hostPID": True}},
+    "hostIPC": {"pod": {"hostIPC": True}},
+    "hostPath": {"pod": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}},
+    "hostPort": {"container": {"ports": [{"containerPort": 80, "hostPort": 80}]}},
+    "privileged": {"secure": {"privileged": True, "allowPrivilegeEscalation": True}},
+    "allowPrivilegeEscalation": {"secure": {"allowPrivilegeEscalation": True}},
+    "capabilities": {"secure": {"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}},
+    "runAsRoot": {"secure": {"runAsNonRoot": False, "runAsUser": 0}},
+}
+
+
+def _with(pod: Json, changes: Json) -> Json:
+    made = deepcopy(pod)
+    container = made["spec"]["containers"][0]
+    made["spec"].update(changes.get("pod", {}))
+    container.update(changes.get("container", {}))
+    container["securityContext"].update(changes.get("secure", {}))
+    return made
+
+
+async def test_the_quota_refuses_node_ports_and_load_balancers(real: Real) -> None:
+    name = fresh_name("ports")
+    assert (await real.onboard(name)).state == "succeeded"
+    for kind in ("NodePort", "LoadBalancer"):
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "out"},
+            "spec": {"type": kind, "ports": [{"port": 80}], "selector": {"app": "web"}},
+        }
+        answer = real.admin.create(f"/api/v1/namespaces/{name}/services?dryRun=All", service)
+        assert answer.status_code == 403
+        assert "exceeded quota" in answer.text
