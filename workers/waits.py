@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from controlplane.ports.bus import Bus, Queue, Received
+
+log = structlog.get_logger(__name__)
 
 
 async def first_of(*events: asyncio.Event, seconds: float) -> None:
@@ -19,10 +23,16 @@ async def first_of(*events: asyncio.Event, seconds: float) -> None:
             task.cancel()
 
 
-async def each(bus: Bus, queue: Queue, draining: asyncio.Event, handle: Callable[[Received], Awaitable[None]]) -> None:
-    """Handle a queue's messages one by one until draining; the one in hand is finished."""
+async def each(
+    bus: Bus, queue: Queue, draining: asyncio.Event, handle: Callable[[Received], Awaitable[None]], *, at_once: int = 1
+) -> None:
+    """Handle a queue's messages until draining, up to `at_once` of them together; those in hand are finished.
+
+    An error of `handle` is logged, and its message comes again.
+    """
     stream = bus.take(queue)
     ending = asyncio.ensure_future(draining.wait())
+    in_hand: set[asyncio.Task[None]] = set()
     try:
         while not draining.is_set():
             coming = asyncio.ensure_future(anext(stream))
@@ -30,6 +40,16 @@ async def each(bus: Bus, queue: Queue, draining: asyncio.Event, handle: Callable
             if not coming.done():
                 coming.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                await handle(await coming)
+                in_hand.add(asyncio.create_task(_handled(handle, await coming)))
+            if len(in_hand) >= at_once:
+                _, in_hand = await asyncio.wait(in_hand, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ending.cancel()
+        await asyncio.gather(*in_hand)
+
+
+async def _handled(handle: Callable[[Received], Awaitable[None]], message: Received) -> None:
+    try:
+        await handle(message)
+    except Exception:
+        log.exception("a message could not be handled; it comes again", subject=message.subject)

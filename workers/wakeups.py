@@ -19,6 +19,7 @@ from .waits import each
 
 log = structlog.get_logger(__name__)
 
+AT_ONCE: Final = 16
 BACKOFF_SECONDS: Final = (1.0, 5.0, 15.0, 30.0)
 
 type Nudge = Callable[[str, uuid.UUID], Awaitable[bool]]
@@ -34,8 +35,8 @@ class Wakeups:
         self._events = events
 
     async def run(self, draining: asyncio.Event) -> None:
-        """Take and hand on, one by one: handing on is quick, for driving happens in tasks of the runner's own."""
-        await each(self._bus, Queue.WAKEUPS, draining, self.handle)
+        """Take and hand on, some at once: taking a lease waits for the disk."""
+        await each(self._bus, Queue.WAKEUPS, draining, self.handle, at_once=AT_ONCE)
 
     async def handle(self, message: Received) -> None:
         """Hand one wake-up on; acknowledge it once the lease is held or seen held, else let it come again later."""

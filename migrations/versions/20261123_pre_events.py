@@ -1,4 +1,4 @@
-"""Keep what an event's sender may start and its trace; one delivery per event and webhook; tell the relay of wake-ups at once."""
+"""Keep what an event's sender may start and its trace; one delivery per event and webhook."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ down_revision = "20261123_pre_intents_of_tenants"
 branch_labels = None
 depends_on = None
 
-# NOTIFY serialises commits, so only wake-ups notify: the engine's group commits write events, which may wait for the next poll.
-NOTIFY = """
-create function outbox_notify() returns trigger language plpgsql as $$
-begin
-  perform pg_notify('seawall_outbox', '');
-  return null;
-end $$
-"""
-
 
 def upgrade() -> None:
     op.add_column("inbound_events", sa.Column("apps", JSONB(none_as_null=True), nullable=True))
@@ -31,16 +22,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_dead", "deliveries", ["ended_at"], postgresql_where=sa.text("state = 'dead'"))
     op.create_unique_constraint("delivery_once", "deliveries", ["webhook", "subject_kind", "subject_id", "seq"])
-    op.execute(NOTIFY)
-    op.execute(
-        "create trigger outbox_notify after insert on outbox for each row"
-        " when (new.subject like 'sw.intent.%') execute function outbox_notify()"
-    )
 
 
 def downgrade() -> None:
-    op.execute("drop trigger outbox_notify on outbox")
-    op.execute("drop function outbox_notify()")
     op.drop_constraint("delivery_once", "deliveries")
     op.drop_index("ix_deliveries_dead", "deliveries")
     op.drop_index("ix_inbound_events_dead", "inbound_events")

@@ -16,7 +16,9 @@ from controlplane.ports.stores.outbox import DeadDelivery, DeliveryRow, OutboxRo
 
 # A claim or a deletion that a crash forgets is done again under the same message id, so neither waits for the disk.
 _SOON = text("set local synchronous_commit = off")
-_ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtextextended('outbox', 0))")
+_ONE_AT_A_TIME = text(
+    "select set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtextextended('outbox', 0))"
+)
 _CLAIM = text(
     "with free as (select id from outbox where claimed_until is null or claimed_until < clock_timestamp()"
     " order by id limit :limit for update skip locked)"
@@ -71,7 +73,6 @@ class PostgresOutbox:
 
     async def claim(self, limit: int, hold: timedelta) -> Sequence[OutboxRow]:
         """Take the oldest free rows."""
-        await self._session.execute(_SOON)
         await self._session.execute(_ONE_AT_A_TIME)
         rows = (await self._session.execute(_CLAIM, {"limit": limit, "hold": hold})).all()
         return [

@@ -53,6 +53,7 @@ class PostgresUnitOfWork:
     def __init__(self, session: AsyncSession, now: datetime) -> None:
         self.session = session
         self._now = now
+        self.woke = False
 
     @property
     def configuration(self) -> PostgresConfiguration:
@@ -172,6 +173,7 @@ class PostgresUnitOfWork:
 
     async def wake(self, kind: str, subject_id: str, *, tenant: str = "_fleet") -> None:
         """Insert a wake-up into the outbox."""
+        self.woke = True
         await self._enqueue(f"sw.intent.{tenant}.{kind}", f"wake-{self.new_id()}", {"kind": kind, "id": subject_id})
 
     async def _enqueue(self, subject: str, msg_id: str, payload: Mapping[str, Any]) -> None:
