@@ -10,6 +10,7 @@ from pathlib import Path
 from controlplane.adapters.simulated.front import Front
 from controlplane.adapters.simulated.profile import Profile
 from controlplane.adapters.simulated.server import FleetServer
+from controlplane.adapters.simulated.wire import parse_address
 from controlplane.adapters.simulated.world import World
 
 SAVE_EVERY = 10.0
@@ -23,13 +24,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", type=Path, help="JSON: durations and rules that break releases")
     parser.add_argument("--snapshot", type=Path, help="file to load from and save to")
-    asyncio.run(_serve(parser.parse_args()))
+    args = parser.parse_args()
+    try:
+        parse_address(args.listen)
+        profile = Profile.model_validate_json(args.profile.read_bytes()) if args.profile else Profile()
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    asyncio.run(_serve(args, profile))
 
 
-async def _serve(args: argparse.Namespace) -> None:
-    profile = (
-        Profile.model_validate_json(args.profile.read_bytes()) if args.profile else Profile()
-    )  # once, before serving
+async def _serve(args: argparse.Namespace, profile: Profile) -> None:
     server = FleetServer(Front(World(seed=args.seed, profile=profile)), args.listen, args.snapshot)
     await server.start()
     print(f"listening on {server.address}", flush=True)  # noqa: T201 # the line that a parent process waits for
