@@ -151,6 +151,17 @@ async def test_a_draft_starts_when_a_person_says_so_and_only_as_it_was_planned(a
     problem(await client.post(f"/v1/rollouts/{other['id']}:start"), 409, "plan-changed")
 
 
+async def test_a_draft_that_meets_an_unfinished_rollout_does_as_when_busy_says(api: Api, fleet: Fleet) -> None:
+    client = await api.as_("release-manager")
+    reject = (await client.post("/v1/rollouts", json={**DEPLOY, "mode": "plan", "whenBusy": "reject"})).json()["id"]
+    take = (await client.post("/v1/rollouts", json={**DEPLOY, "mode": "plan", "whenBusy": "supersede"})).json()["id"]
+    older = (await client.post("/v1/rollouts", json=DEPLOY)).json()["id"]
+    problem(await client.post(f"/v1/rollouts/{reject}:start"), 409, "busy")
+    assert (await client.post(f"/v1/rollouts/{take}:start")).status_code == 202
+    given = fleet.ask("select cast(subject_id as text), command, body from commands")
+    assert given == [(older, "supersede", {"rollout": take})]
+
+
 async def test_an_aborted_draft_is_over_and_nothing_of_it_ever_ran(api: Api, fleet: Fleet) -> None:
     client = await api.as_("release-manager")
     draft = (await client.post("/v1/rollouts", json={**DEPLOY, "mode": "plan"})).json()["id"]

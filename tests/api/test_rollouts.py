@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import uuid
 from typing import Any
@@ -229,3 +230,21 @@ async def test_a_rollout_nobody_knows_is_not_found_on_every_path(api: Api, fleet
         problem(await client.get(nobody + path), 404, "not-found")
     for word in ("pause", "resume", "abort", "retry", "start"):
         problem(await client.post(f"{nobody}:{word}"), 404, "not-found")
+
+
+async def test_of_two_starts_at_the_same_moment_only_one_passes_reject(api: Api, fleet: Fleet) -> None:
+    client = await manager(api)
+    body = {**DEPLOY, "whenBusy": "reject"}
+    answers = await asyncio.gather(*(client.post("/v1/rollouts", json=body) for _ in range(4)))
+    assert sorted(a.status_code for a in answers) == [202, 409, 409, 409]
+    assert {a.json()["code"] for a in answers if a.status_code == 409} == {"busy"}
+    assert fleet.ask("select count(*) from rollouts") == [(1,)]
+
+
+async def test_the_same_key_sent_twice_at_once_starts_one_rollout(api: Api, fleet: Fleet) -> None:
+    client = await manager(api)
+    headers = {"Idempotency-Key": "twice"}
+    answers = await asyncio.gather(*(client.post("/v1/rollouts", json=DEPLOY, headers=headers) for _ in range(3)))
+    assert {a.status_code for a in answers} <= {202, 409}
+    assert len({a.json()["id"] for a in answers if a.status_code == 202}) == 1
+    assert fleet.ask("select count(*) from rollouts") == [(1,)]

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.domain.returns import PastRevision
-from controlplane.ports.stores.rollouts import PhaseTimes, ReleaseRow, TargetRow
+from controlplane.ports.stores.rollout_rows import PhaseTimes, ReleaseRow, TargetRow
 
 _RELEASES = text(
     """

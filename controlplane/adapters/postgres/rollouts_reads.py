@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.stores.rollouts import EventRow, LeftOver, RolloutHead, TargetCount, TargetView
+from controlplane.ports.stores.rollout_rows import EventRow, LeftOver, RolloutHead, TargetCount, TargetView
 
 _HEAD_COLUMNS = """
     r.id, r.kind, r.app, r.release_version as version, r.environment, r.selector, r.strategy, r.strategy_version, r.state,

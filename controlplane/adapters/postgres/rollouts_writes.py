@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.stores.rollouts import BusyRow, LockedRollout, NewRollout, NewTarget, RowCountError
+from controlplane.ports.stores.rollout_rows import BusyRow, LockedRollout, NewRollout, NewTarget, RowCountError
 
 from .json_text import as_json
 
@@ -92,6 +92,7 @@ _MOVED = text(
     where coalesce(ta.revision, 0) <> u.base order by u.tenant
     """
 )
+_ONE_START = text("select pg_advisory_xact_lock(hashtextextended('rollouts ' || :app || ' ' || :environment, 0))")
 _BUSY = text(
     """
     select r.id, r.state, count(*) as targets from rollouts r join targets t on t.rollout_id = r.id
@@ -99,6 +100,9 @@ _BUSY = text(
       and t.tenant = any(:tenants) and t.state not in ('verified','rolledBack','stuck','skipped','cancelled','deferred')
     group by r.id order by r.id
     """
+)
+_BEHIND = text(
+    "update targets set memory = jsonb_set(memory, '{behind}', cast(:others as jsonb)) where rollout_id = :id"
 )
 _LOCK_LEASE = text("select command_seq from leases where subject_kind = 'rollout' and subject_id = :id for update")
 _LOCK = text(
@@ -167,10 +171,19 @@ class RolloutWriteQueries:
         values = {"app": app, "environment": environment, "tenants": list(bases), "bases": list(bases.values())}
         return list((await self.session.execute(_MOVED, values)).scalars())
 
+    async def one_start_at_a_time(self, app: str, environment: str) -> None:
+        """Take turns with other starts of this app and environment, by an advisory lock of this transaction."""
+        await self.session.execute(_ONE_START, {"app": app, "environment": environment})
+
     async def busy(self, app: str, environment: str, tenants: Collection[str]) -> list[BusyRow]:
         """Unfinished rollouts with unsettled targets among these tenants."""
         values = {"app": app, "environment": environment, "tenants": sorted(tenants)}
         return [BusyRow(row.id, row.state, row.targets) for row in await self.session.execute(_BUSY, values)]
+
+    async def queue_behind(self, rollout_id: uuid.UUID, others: Sequence[uuid.UUID]) -> None:
+        """Note the older rollouts in each target's memory, where the driver's admission reads them."""
+        names = as_json([str(other) for other in others])
+        await self.session.execute(_BEHIND, {"id": rollout_id, "others": names})
 
     async def lock(self, rollout_id: uuid.UUID) -> LockedRollout | None:
         """Lock the lease row first, as every driver does, then the rollout's."""

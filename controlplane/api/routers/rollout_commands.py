@@ -128,7 +128,7 @@ async def start_draft(
     made = await prepare(call.container.rollout_tools, ask, to_start=False) if ask else None
 
     async def effect(uow: UnitOfWork) -> Answer:
-        done = await begin_draft(uow, rollout_id, made.plan.plan_hash if made else head.plan_hash, call.actor)
+        done = await begin_draft(uow, rollout_id, made.plan if made else None, call.actor)
         return _answer(request, done)
 
     return await once(call, key, effect, transaction=call.platform())

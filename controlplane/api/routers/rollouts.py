@@ -22,7 +22,7 @@ from controlplane.domain.preview_targets import PreviewTarget, preview_targets
 from controlplane.domain.requests import Ask, RolloutRequest, StartRequest
 from controlplane.domain.rollout_views import RolloutItem, RolloutTarget, RolloutView, StartedView, WaveView
 from controlplane.domain.rollouts import RolloutState, TargetState
-from controlplane.ports.stores.rollouts import RolloutHead
+from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.rollouts import previews, reads
 from controlplane.services.rollouts.explain import item_of, view_of

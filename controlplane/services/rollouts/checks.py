@@ -19,7 +19,7 @@ from controlplane.domain.plans import Note
 from controlplane.domain.quota import Fit, fit, peak_resources
 from controlplane.domain.targets import TargetProblem
 from controlplane.ports.clusters import Cluster, RejectedError
-from controlplane.ports.stores.rollouts import TargetRow
+from controlplane.ports.stores.rollout_rows import TargetRow
 
 from .content import Given
 from .facts import Offer

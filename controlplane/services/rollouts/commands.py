@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.plans import Plan
 from controlplane.domain.rollout_views import Commanded
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState
-from controlplane.ports.stores.rollouts import LockedRollout
+from controlplane.ports.stores.rollout_rows import LockedRollout
 from controlplane.ports.uow import UnitOfWork
+
+from .start import settle_with_others
 
 Word = Literal["pause", "resume", "abort", "retry"]
 
@@ -47,27 +50,29 @@ async def give(uow: UnitOfWork, rollout_id: uuid.UUID, word: Word, body: Mapping
     return Commanded(id=rollout.id, command=word, command_seq=seq, state=rollout.state)
 
 
-async def begin_draft(uow: UnitOfWork, rollout_id: uuid.UUID, plan_hash: str, actor: str) -> Commanded:
-    """Start a draft whose plan, made again just now, has this hash.
+async def begin_draft(uow: UnitOfWork, rollout_id: uuid.UUID, now_planned: Plan | None, actor: str) -> Commanded:
+    """Start a draft. `now_planned`: the same wish planned again just now; None if it was no draft when it was read.
 
     Starting one that a person started already changes nothing. Raises NotFoundError, ConflictError `rollout-over`,
-    `plan-changed` (what was planned is not what would be done now).
+    `plan-changed` (what was planned is not what would be done now), `busy`.
     """
     rollout = await locked(uow, rollout_id)
     if RolloutState(rollout.state) in ROLLOUT_OVER:
         raise ConflictError(f"The rollout is over ({rollout.state}); start a new one.", code="rollout-over")
-    if rollout.state == RolloutState.DRAFT:
-        if rollout.plan_hash != plan_hash:
+    if rollout.state == RolloutState.DRAFT and now_planned is not None:
+        if rollout.plan_hash != now_planned.plan_hash:
             raise ConflictError(
                 "The fleet moved since this was planned. Abort the draft and start the new plan.",
                 code="plan-changed",
-                extra={"planHash": plan_hash, "difference": None},
+                extra={"planHash": now_planned.plan_hash, "difference": None},
             )
+        await uow.rollouts.one_start_at_a_time(rollout.app, rollout.environment)
+        await settle_with_others(uow, now_planned, rollout_id, actor)
         due = max(uow.now, rollout.not_before) if rollout.not_before else uow.now
         await uow.rollouts.begin(rollout_id, due)
         seq = await uow.record("rollout", str(rollout_id), "planned", data={"state": "planned", "by": actor})
         await uow.rollouts.record(rollout_id, seq)
-        await uow.audit(actor, "rollout.start", f"rollouts/{rollout_id}", detail={"planHash": plan_hash})
+        await uow.audit(actor, "rollout.start", f"rollouts/{rollout_id}", detail={"planHash": rollout.plan_hash})
         await uow.wake("rollout", str(rollout_id))
     return Commanded(id=rollout.id, command="start", command_seq=rollout.command_seq, state=RolloutState.PLANNED)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from controlplane.domain.rollout_views import Explanation, RolloutItem, RolloutView, Trouble, WaitingOn, WaveView
 from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetState
-from controlplane.ports.stores.rollouts import RolloutHead, TargetCount
+from controlplane.ports.stores.rollout_rows import RolloutHead, TargetCount
 
 _GATES = {"busy": "slot"}
 _TROUBLED = (TargetState.STUCK, TargetState.FAILED, TargetState.ROLLING_BACK, TargetState.ROLLED_BACK)

@@ -21,7 +21,7 @@ from controlplane.domain.targets import (
     TenantPhase,
 )
 from controlplane.domain.values import Layer, Values
-from controlplane.ports.stores.rollouts import ReleaseRow, TargetRow
+from controlplane.ports.stores.rollout_rows import ReleaseRow, TargetRow
 
 from .content import Given, Wanted, contents_for
 from .snapshot import Release, Snapshot

@@ -14,7 +14,7 @@ from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.requests import Ask, check_request
 from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts
-from controlplane.ports.stores.rollouts import NewContent
+from controlplane.ports.stores.rollout_rows import NewContent
 
 from .checks import Findings, examine
 from .content import Given

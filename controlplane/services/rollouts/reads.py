@@ -7,7 +7,7 @@ import uuid
 from controlplane.domain.errors import CallerError, NotFoundError
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollout_views import RolloutEvent, RolloutTarget, WayBackView
-from controlplane.ports.stores.rollouts import EventRow, TargetView
+from controlplane.ports.stores.rollout_rows import EventRow, TargetView
 from controlplane.ports.uow import UnitOfWork
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane.domain.errors import ConflictError, NotFoundError
 from controlplane.domain.requests import Ask, BuiltInStrategy, RepeatedContent, RolloutRequest
-from controlplane.ports.stores.rollouts import RolloutHead
+from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
 
 from .builtin import BUILT_IN

@@ -14,7 +14,7 @@ from controlplane.domain.selectors import labels_of, selector_from
 from controlplane.domain.strategies import Strategy, check_strategy
 from controlplane.domain.targets import PhaseDuration
 from controlplane.domain.tiers import ClusterSpec, TierSpec
-from controlplane.ports.stores.rollouts import ReleaseRow, TargetRow
+from controlplane.ports.stores.rollout_rows import ReleaseRow, TargetRow
 from controlplane.ports.uow import UnitOfWork
 
 _REVISIONS_BACK = 20

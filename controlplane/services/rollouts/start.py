@@ -20,7 +20,7 @@ from controlplane.domain.exposure import (
 from controlplane.domain.plan_changes import ensure_startable
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
 from controlplane.domain.requests import Ask
-from controlplane.ports.stores.rollouts import NewRollout, NewTarget
+from controlplane.ports.stores.rollout_rows import NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 
 from .content import Given
@@ -82,13 +82,12 @@ async def start(
     `release-held`, `would-undo-another-change`, `suspended`; InvalidError `nothing-to-do`.
     """
     plan = prepared.plan
+    await uow.rollouts.one_start_at_a_time(plan.app, plan.environment)
     await _check(uow, prepared, if_plan_hash)
-    busy = await _settle_with_others(uow, prepared) if mode == "start" else []
-    new = _rows(uow, prepared, actor, origin, mode, busy)
+    new = _rows(uow, prepared, actor, origin, mode)
     await uow.rollouts.insert(new)
-    for older in busy if plan.when_busy == "supersede" else ():
-        await uow.rollouts.command(uuid.UUID(older), "supersede", {"rollout": str(new.id)}, actor)
-        await uow.wake("rollout", older)
+    if mode == "start":
+        await settle_with_others(uow, plan, new.id, actor)
     await _tell(uow, new, plan, actor, origin)
     return Started(new.id, new.state, plan)
 
@@ -116,24 +115,29 @@ async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) 
         )
 
 
-async def _settle_with_others(uow: UnitOfWork, prepared: Prepared) -> list[str]:
-    """The unfinished rollouts it meets, oldest first; refuses where the policy says `reject`."""
-    plan = prepared.plan
+async def settle_with_others(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID, actor: str) -> None:
+    """Do as `whenBusy` says where a rollout that starts meets unfinished ones: refuse (`busy`), take over, or queue.
+
+    Its targets remember whom they are behind: they wait for those, and a base moved by one of them is expected.
+    """
     found = await uow.rollouts.busy(plan.app, plan.environment, [t.tenant for t in plan.targets()])
-    if found and plan.when_busy == "reject":
-        names = [str(row.id) for row in found]
+    others = [row for row in found if row.id != rollout_id]
+    if others and plan.when_busy == "reject":
+        names = [str(row.id) for row in others]
         raise ConflictError(
-            f"{sum(row.targets for row in found)} of its targets have another unfinished rollout ({', '.join(names[:3])}), "
+            f"{sum(row.targets for row in others)} of its targets have another unfinished rollout ({', '.join(names[:3])}), "
             "and whenBusy is reject. Wait for it, abort it, or say whenBusy: queue or supersede.",
             code="busy",
             extra={"busy": names},
         )
-    return [str(row.id) for row in found]
+    if others:
+        await uow.rollouts.queue_behind(rollout_id, [row.id for row in others])
+    for older in others if plan.when_busy == "supersede" else ():
+        await uow.rollouts.command(older.id, "supersede", {"rollout": str(rollout_id)}, actor)
+        await uow.wake("rollout", str(older.id))
 
 
-def _rows(
-    uow: UnitOfWork, prepared: Prepared, actor: str, origin: Mapping[str, Any], mode: Mode, busy: list[str]
-) -> NewRollout:
+def _rows(uow: UnitOfWork, prepared: Prepared, actor: str, origin: Mapping[str, Any], mode: Mode) -> NewRollout:
     plan, request = prepared.plan, prepared.ask.request
     rollout_id = uow.new_id()
     versions = {prepared.given[t.tenant].version for t in plan.targets()}
@@ -157,7 +161,7 @@ def _rows(
         origin={**origin, "request": _request(prepared.ask)},
         due_at=max(uow.now, request.not_before) if request.not_before else uow.now,
         waves=tuple(wave.name for wave in plan.waves),
-        targets=_targets(prepared, busy if plan.when_busy == "queue" else []),
+        targets=_targets(prepared),
         contents=prepared.contents,
         caps=caps_for(str(rollout_id), plan.limits),
         scopes=_shared_scopes(prepared),
@@ -170,7 +174,7 @@ def _request(ask: Ask) -> dict[str, Any]:
     return {**body, "tenants": sorted(ask.tenants)} if ask.tenants is not None else body
 
 
-def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
+def _targets(prepared: Prepared) -> list[NewTarget]:
     return [
         NewTarget(
             target.tenant,
@@ -181,7 +185,7 @@ def _targets(prepared: Prepared, behind: list[str]) -> list[NewTarget]:
             prepared.given[target.tenant].values_hash,
             target.base_revision,
             _attempt(prepared.ask, target.tenant),
-            _memory(target, prepared.given[target.tenant], behind),
+            _memory(target, prepared.given[target.tenant]),
         )
         for wave_index, wave in enumerate(prepared.plan.waves)
         for position, target in enumerate(wave.targets)
@@ -195,16 +199,15 @@ def _attempt(ask: Ask, tenant: str) -> int:
     return 2 if ask.request.kind == "rollback" else 1
 
 
-def _memory(target: PlannedTarget, given: Given, behind: list[str]) -> dict[str, Any]:
-    """What the driver's memory of a target begins with. `behind`: rollouts it was queued after."""
-    memory: dict[str, Any] = {
+def _memory(target: PlannedTarget, given: Given) -> dict[str, Any]:
+    """What a target keeps beside the driver's own memory: what it is given, and how it goes back."""
+    return {
         "content": target.content,
         "release": given.version,
         "valuesHash": given.values_hash,
         "wayBack": target.way_back.kind,
         "backTo": target.way_back.revision,
     }
-    return {**memory, "behind": behind} if behind else memory
 
 
 def _shared_scopes(prepared: Prepared) -> dict[str, int | None]:

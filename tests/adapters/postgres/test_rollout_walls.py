@@ -10,7 +10,7 @@ import pytest
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.domain.requests import Ask, RolloutRequest
-from controlplane.ports.stores.rollouts import RowCountError
+from controlplane.ports.stores.rollout_rows import RowCountError
 from controlplane.services.rollouts.previews import preview
 from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools

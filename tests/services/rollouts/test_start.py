@@ -95,8 +95,10 @@ async def test_a_rollout_that_meets_another_is_refused_queued_or_takes_over_as_i
     assert caught.value.code == "busy"
     assert caught.value.extra["busy"] == [str(first.id)]
     queued = await begin(tools, ask(whenBusy="queue", selector="tenant=acme-fr"))
-    assert fleet.ask("select memory -> 'behind' from targets where rollout_id = %s", queued.id) == [([str(first.id)],)]
+    behind = "select memory -> 'behind' from targets where rollout_id = %s"
+    assert fleet.ask(behind, queued.id) == [([str(first.id)],)]
     taking = await begin(tools, ask(whenBusy="supersede", selector="tenant=acme-fr"))
+    assert fleet.ask(behind, taking.id) == [([str(first.id), str(queued.id)],)]
     commands = fleet.ask("select subject_id, seq, command, body from commands order by subject_id")
     assert commands == [(i, 1, "supersede", {"rollout": str(taking.id)}) for i in sorted((first.id, queued.id))]
 
