@@ -3,7 +3,7 @@
 Both arms use the same manifests, the same cap and the same done rule, and take turns every hundred tenants. The
 bare loop patches as an administrator, without sealing and without epochs; the adapter seals each namespace, writes as its
 deployer and waits on its cache.
-`SEAWALL_BENCH_TENANTS` (1000) and `SEAWALL_BENCH_RUNS` (1 pair) set the size.
+`SEAWALL_BENCH_TENANTS` (300) and `SEAWALL_BENCH_RUNS` (1 pair) set the size.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Fleet:
 
 async def measure() -> list[Row]:
     """Updates a second, and a pass over all tenants at the cap, each as a ratio to the bare loop."""
-    tenants, runs = int(os.environ.get("SEAWALL_BENCH_TENANTS", "1000")), int(os.environ.get("SEAWALL_BENCH_RUNS", "1"))
+    tenants, runs = int(os.environ.get("SEAWALL_BENCH_TENANTS", "300")), int(os.environ.get("SEAWALL_BENCH_RUNS", "1"))
     with LocalControlPlane() as plane:
         cluster = await KubernetesCluster.connect("bench", plane.kubeconfig)
         await cluster.install()
