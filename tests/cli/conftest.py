@@ -1,0 +1,77 @@
+"""The command line as a process of its own, against the API on real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.api import Api
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Cli:
+    """Runs `seawall` with a home of its own."""
+
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    async def __call__(self, *words: str, stdin: str = "", **environ: str) -> Result:
+        """Run one command to its end."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "controlplane.cli",
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environ(environ),
+        )
+        out, err = await process.communicate(stdin.encode())
+        return Result(process.returncode or 0, out.decode(), err.decode())
+
+    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+        return {**kept, "XDG_CONFIG_HOME": str(self.home), "COLUMNS": "100", **self.environ, **more}
+
+
+type MakeCli = Callable[..., Awaitable[Cli]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """A command line that knows no address."""
+    return Cli(tmp_path / "config")
+
+
+@pytest.fixture
+async def admin(api: Api, cli: Cli) -> Cli:
+    """A command line with a platform-admin's key."""
+    key = await api.key("platform-admin")
+    return Cli(cli.home, {"SEAWALL_URL": api.url, "SEAWALL_KEY": key})
+
+
+@pytest.fixture
+def cli_as(api: Api, cli: Cli) -> MakeCli:
+    """Makes command lines with keys of other roles."""
+
+    async def make(*roles: str, **bound: list[str]) -> Cli:
+        key = await api.key(*roles, **bound)
+        return Cli(cli.home, {"SEAWALL_URL": api.url, "SEAWALL_KEY": key})
+
+    return make
