@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import hearing, housekeeping, operations, presence, rollouts
+from . import hearing, housekeeping, observe, operations, presence, rollouts
 from .runner import Drive, Runner
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,7 @@ LOOPS: Sequence[Loop] = (
     lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
     lambda work, runner: hearing.hear_forever(work.container, runner),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
+    lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )
 
 

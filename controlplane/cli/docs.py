@@ -15,6 +15,7 @@ from typing import Any
 from controlplane.cli.docs_errors import error_codes
 from controlplane.cli.docs_states import rollout_states, target_states, wave_states
 from controlplane.cli.docs_waves import worked_example, worked_strategy
+from controlplane.cli.reference import reference
 from controlplane.domain.strategies import Strategy
 
 _PART = re.compile(r"(<!-- generated: (?P<name>[a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -74,6 +75,7 @@ def _default(schema: dict[str, Any], *, required: bool) -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "cli": reference,
     "error-codes": error_codes,
     "rollout-states": rollout_states,
     "strategy-fields": strategy_fields,

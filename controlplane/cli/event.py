@@ -22,7 +22,7 @@ def send(
     event_id: Annotated[
         str, typer.Option("--id", help="Its id; the same source and id are one event. Default: new.")
     ] = "",
-    subject: Annotated[str, typer.Option("--subject")] = "",
+    subject: Annotated[str, typer.Option("--subject", help="What it is about.")] = "",
     output: Output = TABLE,
 ) -> None:
     """Send a CloudEvent. Prints its id; `event show` says what it started, or why not."""

@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def changes(
     since: Since = "2h",
-    cluster: Annotated[str, typer.Option("--cluster")] = "",
-    app: Annotated[str, typer.Option("--app")] = "",
+    cluster: Annotated[str, typer.Option("--cluster", help="Only what concerns this cluster.")] = "",
+    app: Annotated[str, typer.Option("--app", help="Only what concerns this app.")] = "",
     limit: Most = 50,
     output: Output = TABLE,
 ) -> None:
@@ -42,9 +42,9 @@ def changes(
 
 def audit(
     since: Since = "",
-    actor: Annotated[str, typer.Option("--actor")] = "",
-    action: Annotated[str, typer.Option("--action")] = "",
-    tenant: Annotated[str, typer.Option("--tenant")] = "",
+    actor: Annotated[str, typer.Option("--actor", help="Only what this caller did.")] = "",
+    action: Annotated[str, typer.Option("--action", help="Only this, such as rollout.start.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", help="Only what concerns this tenant.")] = "",
     limit: Most = 50,
     output: Output = TABLE,
 ) -> None:

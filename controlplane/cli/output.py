@@ -109,7 +109,7 @@ def show_fields(fields: Sequence[tuple[str, Any]]) -> None:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(style="bold", no_wrap=True, min_width=12)
     grid.add_column(overflow="fold")
     for label, value in fields:
         if value not in (None, "", [], {}):

@@ -85,9 +85,9 @@ def start(
 @group.command("list")
 def list_(
     state: Annotated[list[str] | None, typer.Option("--state", help="running, failed, ...; several times.")] = None,
-    app: Annotated[str, typer.Option("--app")] = "",
-    tenant: Annotated[str, typer.Option("--tenant")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 20,
+    app: Annotated[str, typer.Option("--app", help="Only of this app.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", help="Only those with this tenant among their targets.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="So many at most.")] = 20,
     output: Output = TABLE,
 ) -> None:
     """List rollouts, newest first."""

@@ -23,12 +23,12 @@ def onboard(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Tenants as YAML documents, JSON or NDJSON; - is stdin.")
     ] = None,
-    tier: Annotated[str, typer.Option()] = "",
-    region: Annotated[str, typer.Option()] = "",
+    tier: Annotated[str, typer.Option(help="Quota and isolation class.")] = "",
+    region: Annotated[str, typer.Option(help="Where its data live.")] = "",
     cluster: Annotated[str, typer.Option(help="Where production is placed.")] = "",
     app: Annotated[list[str] | None, typer.Option("--app", help="App or app=channel; several times.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", help="key=value; several times.")] = None,
-    time_zone: Annotated[str, typer.Option()] = "UTC",
+    time_zone: Annotated[str, typer.Option(help="Of the IANA database, for windows.")] = "UTC",
     no_wait: NoWait = False,
     timeout: Timeout = "",
 ) -> None:

@@ -58,7 +58,7 @@ def print_status(status: Json) -> None:
     for environment in status["environments"]:
         show_fields([(f"  {environment['name']}", _health(environment)), *_lines(environment)])
     if status.get("actions"):
-        show_fields([("  you may", ", ".join(_ACTIONS.get(a, a) for a in status["actions"]))])
+        show_fields([("  can do", ", ".join(_ACTIONS.get(a, a) for a in status["actions"]))])
 
 
 _ACTIONS = {"defer": "put it off (`seawall tenant defer`)", "requestRollback": "go back (`seawall tenant rollback`)"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,8 +70,8 @@ async def admin(api: Api, cli: Cli) -> Cli:
 def cli_as(api: Api, cli: Cli) -> MakeCli:
     """Makes command lines with keys of other roles."""
 
-    async def make(*roles: str, **bound: list[str]) -> Cli:
-        key = await api.key(*roles, **bound)
+    async def make(*roles: str, tenants: Sequence[str] = ()) -> Cli:
+        key = await api.key(*roles, tenants=tenants)
         return Cli(cli.home, {"SEAWALL_URL": api.url, "SEAWALL_KEY": key})
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -9,8 +10,10 @@ import yaml
 from tests.cli.conftest import Cli
 
 
-def _document(kind: str, name: str, spec: dict[str, object]) -> str:
-    return yaml.safe_dump({"apiVersion": "seawall.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+def _document(kind: str, name: str, spec: Mapping[str, object]) -> str:
+    return yaml.safe_dump(
+        {"apiVersion": "seawall.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+    )
 
 
 async def test_a_folder_is_applied_in_an_order_in_which_references_exist(admin: Cli, tmp_path: Path) -> None:

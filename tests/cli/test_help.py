@@ -1,16 +1,14 @@
-"""Help is complete, fast, and the reference is written from it."""
+"""Help is complete and fast."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from controlplane.cli.reference import commands, reference
+from controlplane.cli.reference import commands
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 HEAVY = ("httpx", "rich.table", "sqlalchemy", "fastapi", "kubernetes", "alembic", "psycopg", "yaml")
 
 
@@ -29,13 +27,5 @@ def test_every_command_says_what_it_does(path: str) -> None:
     command = commands()[path]
     assert command.help
     for parameter in command.params:
-        if getattr(parameter, "param_type_name", "") == "option" and parameter.name not in ("help",):
-            assert parameter.help or parameter.name in _PLAIN, f"{path} --{parameter.name} has no help"
-
-
-_PLAIN = frozenset({"tier", "region", "app", "cluster", "tenant", "actor", "action", "time_zone", "subject"})
-"""Options whose name says it all."""
-
-
-def test_the_reference_in_the_docs_is_what_the_code_says() -> None:
-    assert REFERENCE.read_text() == reference(), "run `make docs`"
+        if getattr(parameter, "param_type_name", "") == "option" and parameter.name != "help":
+            assert parameter.help, f"{path} --{parameter.name} has no help"

@@ -22,6 +22,8 @@ type Progress = Callable[[str], None]
 
 PATIENCE = 120.0
 """Seconds that a step may take before the demo gives up."""
+SETTLES = 20.0
+"""Seconds within which everybody must be seen healthy once a rollout is over."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,13 @@ def await_fate(client: Client, event: dict[str, Any]) -> tuple[str, Json]:
 
 
 def standings(client: Client) -> list[Standing]:
-    """What each tenant runs now, as its own status says."""
-    return [_standing(client.get(f"/v1/tenants/{one['name']}/status")) for one in client.pages("/v1/tenants")]
+    """What each tenant runs now, as its own status says once the watches' newest word on everybody is written."""
+    started = time.monotonic()
+    while True:
+        found = [_standing(client.get(f"/v1/tenants/{one['name']}/status")) for one in client.pages("/v1/tenants")]
+        if all(one.health == "healthy" for one in found) or time.monotonic() - started > SETTLES:
+            return found
+        time.sleep(0.3)
 
 
 def _standing(status: Json) -> Standing:
