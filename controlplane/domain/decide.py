@@ -13,18 +13,26 @@ from controlplane.domain.commands import take_command
 from controlplane.domain.decide_wave import judge_wave
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, WaveNow
+from controlplane.domain.gating import GateJudged, GateNow, Place, opening
 from controlplane.domain.progress import (
     cancel_pending,
     cannot_go_on,
+    send_wave_back,
     take_effect,
     take_explanation,
+    take_gate,
     take_look,
     want_back,
 )
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState, WaveState
 
+_HOLDS = ("too-many-failures", "gate-failed")
+"""Failures that hold the release: they judged it."""
 BATCH = 64
 """Most targets that one transaction starts: bounds its size and the time budget rows stay locked."""
+
+
+_BUSY = (WaveState.RUNNING, WaveState.SOAKING, WaveState.GATING, WaveState.JUDGING)
 
 
 def decide(memory: Memory, changes: Iterable[Change], now: datetime) -> Draft:
@@ -62,6 +70,8 @@ def _take_in(draft: Draft, changes: Iterable[Change]) -> None:
                 take_explanation(draft, change)
             case Faulty():
                 draft.touched.add(cannot_go_on(draft, change.tenant, change.code, change.reason))
+            case GateJudged():
+                draft.touched.add(take_gate(draft, change))
 
 
 def _start_if_due(draft: Draft) -> None:
@@ -76,15 +86,49 @@ def _judge_waves(draft: Draft, touched: set[int]) -> None:
     """Step 2. A wave that fails halts the rollout, or (`then: continue`) only itself."""
     for index in sorted(touched):
         wave = draft.wave(index)
+        if wave.state is WaveState.GATING:
+            _judge_gates(draft, wave, "before")
+        if wave.state is WaveState.JUDGING:
+            _judge_gates(draft, wave, "after")
         if wave.state not in (WaveState.RUNNING, WaveState.SOAKING):
+            continue
+        refused, gate = opening(draft.gates(index, "during"), draft.now)
+        if refused == "failed" and gate is not None:
+            _fail_at_gate(draft, wave, gate)
             continue
         verdict = judge_wave(wave.tally, draft.memory.plan.waves[index].success)
         if verdict.outcome == "succeeded":
-            judging = draft.move_wave(wave, WaveState.JUDGING)
-            draft.move_wave(judging, WaveState.DONE, code=verdict.code, reason=verdict.reason)
-            draft.tell("wave-passed", {"wave": wave.name, "reason": verdict.reason})
+            judging = draft.move_wave(wave, WaveState.JUDGING, code=verdict.code, reason=verdict.reason)
+            _judge_gates(draft, judging, "after")
         elif verdict.outcome != "running":
             _fail_wave(draft, wave, verdict.code, verdict.reason)
+
+
+def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:
+    """A wave that waits at its gates: open all, one failed, or still waiting."""
+    state, gate = opening(draft.gates(wave.index, place), draft.now)
+    if state == "failed" and gate is not None:
+        _fail_at_gate(draft, wave, gate)
+    elif state == "open" and place == "before":
+        if draft.rollout.state is RolloutState.RUNNING:
+            _run_wave(draft, wave)
+    elif state == "open":
+        draft.move_wave(wave, WaveState.DONE)
+        draft.tell("wave-passed", {"wave": wave.name, "reason": wave.reason})
+
+
+def _fail_at_gate(draft: Draft, wave: WaveNow, gate: GateNow) -> None:
+    """A gate said no. Unless it named the tenants to blame (they go back by themselves), the whole wave goes back."""
+    named = any(draft.target(tenant).code == "gate-failed" for tenant in wave.order)
+    if gate.key.place != "before" and not named:
+        send_wave_back(draft, wave, f"gate {gate.kind}: {gate.reason}")
+    _fail_wave(draft, draft.wave(wave.index), "gate-failed", f"gate {gate.kind}: {gate.reason}")
+
+
+def _run_wave(draft: Draft, wave: WaveNow) -> None:
+    started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now)
+    draft.tell("wave-started", {"wave": wave.name, "targets": len(wave.order)})
+    _judge_waves(draft, {started.index})
 
 
 def _fail_wave(draft: Draft, wave: WaveNow, code: str, reason: str) -> None:
@@ -96,7 +140,7 @@ def _fail_wave(draft: Draft, wave: WaveNow, code: str, reason: str) -> None:
     elif policy.roll_back == "rollout":
         _send_back(draft, tuple(draft.waves()))
     if policy.then == "halt" or draft.rollout.abort:
-        draft.set_rollout(halted=code, reason=f"wave {wave.name}: {reason}", hold=code == "too-many-failures")
+        draft.set_rollout(halted=code, reason=f"wave {wave.name}: {reason}", hold=code in _HOLDS)
         for one in draft.waves():
             cancel_pending(draft, one, "halted", f"wave {wave.name} failed")
     else:
@@ -116,13 +160,17 @@ def _start_next_wave(draft: Draft) -> None:
     if draft.rollout.state is not RolloutState.RUNNING or draft.rollout.halted or draft.rollout.abort:
         return
     for wave in draft.waves():
-        if wave.state in (WaveState.RUNNING, WaveState.SOAKING, WaveState.GATING, WaveState.JUDGING):
+        if wave.state is WaveState.GATING:
+            _judge_gates(draft, wave, "before")
+        if draft.wave(wave.index).state in _BUSY:
             return
         if wave.state is WaveState.PENDING:
-            started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now)
-            draft.tell("wave-started", {"wave": wave.name, "targets": len(wave.order)})
-            _judge_waves(draft, {started.index})
-            if draft.wave(wave.index).state is WaveState.RUNNING:
+            if draft.gates(wave.index, "before"):
+                draft.tell("wave-gating", {"wave": wave.name})
+                _judge_gates(draft, draft.move_wave(wave, WaveState.GATING), "before")
+            else:
+                _run_wave(draft, wave)
+            if draft.wave(wave.index).state in _BUSY:
                 return
 
 
@@ -147,6 +195,8 @@ def _choose_forward(draft: Draft) -> tuple[str, ...]:
         return ()
     waves = [wave for wave in draft.waves() if wave.state is WaveState.RUNNING]
     if not waves or any(wave.ill for wave in draft.waves()):
+        return ()
+    if any(opening(draft.gates(wave.index, "during"), draft.now)[0] != "open" for wave in waves):
         return ()
     free = min(BATCH, draft.memory.plan.limits.in_flight - draft.in_flight)
     chosen: list[str] = []

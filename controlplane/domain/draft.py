@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from controlplane.domain.engine import Decision, Event, Memory, RolloutNow, TargetNow, WaveNow
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Place, after_judging
 from controlplane.domain.rollouts import (
     ROLLOUT_TRANSITIONS,
     TARGET_SETTLED,
@@ -32,6 +33,8 @@ class Draft:
         self._events: list[Event] = []
         self._timers: list[tuple[datetime, str]] = []
         self._wanting: dict[str, bool] = {}
+        self._gates: dict[GateKey, GateNow] = {}
+        self._judged: list[tuple[GateNow, GateJudged]] = []
         self._moved_waves: set[int] = set()
         self._before: dict[str, TargetNow] = {}
         self._taken_rollout: RolloutNow | None = None
@@ -55,6 +58,19 @@ class Draft:
     def waves(self) -> Iterator[WaveNow]:
         """All waves in order."""
         return (self.wave(index) for index in range(len(self.memory.waves)))
+
+    def gates(self, wave: int, place: Place) -> tuple[GateNow, ...]:
+        """The gates at a place of a wave, as they will be, in order."""
+        keys = sorted(key for key in self.memory.gates if key.wave == wave and key.place == place)
+        return tuple(self._gates.get(key) or self.memory.gates[key] for key in keys)
+
+    def judge_gate(self, change: GateJudged) -> GateNow:
+        """Take a gate's verdict in."""
+        old = self._gates.get(change.key) or self.memory.gates[change.key]
+        new = after_judging(old, change.judged, self.now)
+        self._gates[change.key] = new
+        self._judged.append((new, change))
+        return new
 
     def wanting(self) -> Iterator[str]:
         """Tenants whose next external work is not issued yet, in the order they began to want it."""
@@ -136,8 +152,9 @@ class Draft:
             waves={index: self._waves[index] for index in sorted(self._moved_waves)},
             rollout=self._rollout if self._rollout is not self._taken_rollout else None,
             events=tuple(self._events),
+            gates=tuple(self._judged),
         )
-        self._before, self._moved_waves, self._events = {}, set(), []
+        self._before, self._moved_waves, self._events, self._judged = {}, set(), [], []
         self._taken_rollout = self._rollout
         return decision
 
@@ -149,6 +166,7 @@ class Draft:
         """Make the overlay the memory's truth: only after the commit is known."""
         memory = self.memory
         memory.targets.update(self._targets)
+        memory.gates.update(self._gates)
         for index, wave in self._waves.items():
             memory.waves[index] = wave
         if self._rollout is not None:

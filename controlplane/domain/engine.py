@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from controlplane.domain.decide_wave import WaveTally
+from controlplane.domain.gating import GateJudged, GateKey, GateNow
 from controlplane.domain.health import Expected, Judgement
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetState, WaveState
@@ -196,6 +197,7 @@ class Memory:
     frozen: Frozen = field(default_factory=Frozen)
     wanting: dict[str, None] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
+    gates: dict[GateKey, GateNow] = field(default_factory=dict)
 
     @property
     def in_flight(self) -> int:
@@ -256,7 +258,7 @@ class Faulty:
     reason: str
 
 
-type Change = EffectDone | Looked | CommandSeen | Explained | Faulty
+type Change = EffectDone | Looked | CommandSeen | Explained | Faulty | GateJudged
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +278,9 @@ class Decision:
     waves: dict[int, WaveNow]
     rollout: RolloutNow | None
     events: tuple[Event, ...]
+    gates: tuple[tuple[GateNow, GateJudged], ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.targets or self.waves or self.rollout or self.events)
+        return not (self.targets or self.waves or self.rollout or self.events or self.gates)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from controlplane.domain.decide_wave import judge_soak, progress_due_at
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
+from controlplane.domain.gating import GateJudged, Verdict
 from controlplane.domain.health import Health
 from controlplane.domain.plans import PlannedWave
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
@@ -222,6 +223,8 @@ def _finish_soak(draft: Draft, target: TargetNow) -> None:
 
 def _goes_back_anyway(draft: Draft, wave: WaveNow) -> bool:
     """Whether the failure policy already sent this target's wave, or the whole rollout, back."""
+    if wave.code == "gate-failed":
+        return True
     policy = draft.memory.plan.on_failure.roll_back
     if policy == "wave":
         return wave.state == "failed"
@@ -261,3 +264,28 @@ def abort_forward(draft: Draft, wave: WaveNow) -> None:
         target = draft.target(tenant)
         if target.state in TARGET_FORWARD and target.phase == "":
             fail(draft, target, "aborted", "a person aborted the rollout", blame=False)
+
+
+def take_gate(draft: Draft, change: GateJudged) -> int:
+    """A gate was judged. The tenants it blames go back at once, whatever the wave's limit says about their number."""
+    gate = draft.judge_gate(change)
+    if change.judged.verdict is not Verdict.FAIL:
+        return change.key.wave
+    draft.tell("gate-failed", {"wave": draft.wave(change.key.wave).name, "gate": gate.kind, "reason": gate.reason})
+    for tenant in change.judged.tenants:
+        if tenant in draft.memory.targets:
+            _blame(draft, draft.target(tenant), gate.reason)
+    return change.key.wave
+
+
+def _blame(draft: Draft, target: TargetNow, reason: str) -> None:
+    if target.state is TargetState.VERIFIED:
+        want_back(draft, target, "gate-failed", reason)
+    elif target.state in TARGET_FORWARD and target.phase == "":
+        fail(draft, target, "gate-failed", reason)
+
+
+def send_wave_back(draft: Draft, wave: WaveNow, reason: str) -> None:
+    """Take a whole wave back, in flight or verified; work in the cluster's hands follows when it returns."""
+    for tenant in wave.order:
+        _blame(draft, draft.target(tenant), reason)

@@ -51,6 +51,8 @@ class Loaded:
     origin: Mapping[str, Any]
     open_phases: tuple[OpenPhase, ...]
     commands: tuple[CommandRow, ...] = ()
+    requested_by: str = ""
+    authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.gates import read_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.domain.engine import Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import (
@@ -19,6 +20,7 @@ from controlplane.domain.exposure import (
     default_rollback_cap,
     region_scope,
 )
+from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import RolloutState, WaveState
 from controlplane.ports.engine import Loaded, OpenPhase
@@ -28,7 +30,13 @@ from .rows import target_of
 
 TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
-_ROLLOUT = text(f"select *, now() as db_now, {TIMELINE} as timeline from rollouts where id = :id for update")  # noqa: S608 -- constant
+_ROLLOUT = text(
+    f"""
+    select r.*, now() as db_now, {TIMELINE} as timeline,
+      (select l.spec->'provenance' from releases l where l.app = r.app and l.version = r.release_version) as provenance
+    from rollouts r where r.id = :id for update of r
+    """  # noqa: S608 -- constant
+)
 _WAVES = text("select wave, name, state, started_at, ended_at, detail from waves where rollout_id = :id order by wave")
 _TARGETS = text(
     """
@@ -84,12 +92,27 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         targets=targets,
         wanting={t.tenant: None for t in targets.values() if t.wants},
         touched=set(range(len(plan.waves))),
+        gates=await read_gates(session, rollout_id, gates_of(plan)),
     )
     await _ensure_budgets(session, memory)
     open_phases = await _open_phases(session, rollout_id, targets)
     return Loaded(
-        memory, row.app, row.release_version, row.db_now, row.timeline, row.origin, open_phases, tuple(commands)
+        memory,
+        row.app,
+        row.release_version,
+        row.db_now,
+        row.timeline,
+        row.origin,
+        open_phases,
+        tuple(commands),
+        row.requested_by,
+        _authors(row),
     )
+
+
+def _authors(row: Any) -> tuple[str, ...]:
+    """Who wrote the release, from its provenance; empty when unknown."""
+    return tuple((row.provenance or {}).get("authors", []))
 
 
 async def _targets(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.adapters.postgres.database import Database
+from controlplane.adapters.postgres.gates import write_gates
 from controlplane.adapters.postgres.leases import lock_lease, locked_command_seq, mark_applied, read_commands
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.dispatch import Started
@@ -129,6 +130,7 @@ class PostgresEngineTransaction:
         targets = [new for _, new in decision.targets.values()]
         await write.write_rollout(self._session, self._id, decision.rollout)
         await write.write_waves(self._session, self._id, decision)
+        await write_gates(self._session, self._id, decision)
         await write.write_targets(self._session, self._id, targets)
         returned = await write.write_consequences(self._session, self._id, decision, app=app, environment=environment)
         await write.write_events(self._session, self._id, decision.events, self.now)

@@ -13,6 +13,7 @@ from .flow import (
     Outbox,
     Worker,
 )
+from .gates import Approval, GateRow
 from .registry import (
     Artifact,
     ConfigCurrent,
@@ -29,6 +30,7 @@ from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Preview, Reser
 
 __all__ = [
     "ApiKey",
+    "Approval",
     "Artifact",
     "Audit",
     "Budget",
@@ -40,6 +42,7 @@ __all__ = [
     "Delivery",
     "Environment",
     "Freeze",
+    "GateRow",
     "History",
     "Hold",
     "InboundEvent",

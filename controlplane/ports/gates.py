@@ -1,0 +1,99 @@
+"""What gates look at, and what a kind of gate is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from controlplane.domain.gating import GateKey, Judged
+from controlplane.domain.plans import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's approval of one gate of one plan."""
+
+    person: str
+    group: str
+    plan_hash: str
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One labelled value of an instant query; `at` is the sample's own time."""
+
+    labels: Mapping[str, str]
+    value: float
+    at: datetime
+
+
+class MetricsError(Exception):
+    """The measuring system did not answer, or said that it can't: never the release's fault. The message says which."""
+
+
+class Metrics(Protocol):
+    """A Prometheus query API."""
+
+    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
+        """Evaluate an instant query; raises `MetricsError`, also when it gives anything but a vector or a scalar."""
+        ...
+
+
+class Votes(Protocol):
+    """Approvals on record."""
+
+    async def votes(self, rollout_id: uuid.UUID, key: GateKey) -> Sequence[Vote]:
+        """Votes for a gate that were not withdrawn, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatePorts:
+    """Everything a gate may ask. `metrics` None: no metric source is configured here."""
+
+    votes: Votes
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateScene:
+    """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far."""
+
+    rollout_id: uuid.UUID
+    key: GateKey
+    plan: Plan
+    requested_by: str
+    authors: tuple[str, ...]
+    changed: tuple[str, ...]
+    since: datetime
+    now: datetime
+
+
+type Evidence = Mapping[str, Any]
+"""What was measured, as JSON: stored with the verdict, shown to whoever asks why."""
+
+
+class Gate[S: BaseModel](Protocol):
+    """A kind of gate: measuring and judging are apart, and judging is pure."""
+
+    kind: str
+    spec: type[S]
+
+    def interval(self, spec: S) -> float:
+        """Seconds between two looks."""
+        ...
+
+    async def observe(self, spec: S, scene: GateScene, ports: GatePorts) -> Evidence:
+        """Measure. What can't be measured is said in the evidence (`error`), not raised."""
+        ...
+
+    def judge(self, spec: S, scene: GateScene, evidence: Evidence) -> Judged:
+        """Judge evidence at `scene.now`; pure."""
+        ...

@@ -1,0 +1,113 @@
+"""Keeping a rollout's gates: those that stand open or closed right now are looked at, each at its own interval."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from controlplane.domain.engine import Memory, WaveNow
+from controlplane.domain.errors import SeawallError
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict
+from controlplane.domain.rollouts import TargetState, WaveState
+from controlplane.gates import GATES, read_spec
+from controlplane.gates.metric import MetricSpec, read
+from controlplane.ports.engine import Loaded
+from controlplane.ports.gates import Evidence, GatePorts, GateScene
+
+_STANDING: dict[WaveState, tuple[Place, ...]] = {
+    WaveState.GATING: ("before",),
+    WaveState.RUNNING: ("during",),
+    WaveState.JUDGING: ("during", "after"),
+}
+_UNTOUCHED = frozenset({TargetState.PENDING, TargetState.SKIPPED, TargetState.CANCELLED, TargetState.DEFERRED})
+LOOKS_KEPT = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Gatekeeper:
+    """Looks at the gates of one rollout."""
+
+    def __init__(self, ports: GatePorts, loaded: Loaded, wake: asyncio.Event, now: Callable[[], datetime]) -> None:
+        self._ports = ports
+        self._loaded = loaded
+        self._memory: Memory = loaded.memory
+        self._wake = wake
+        self._now = now
+        self._tasks: dict[GateKey, asyncio.Task[None]] = {}
+        self._looks: dict[GateKey, list[str]] = {}
+        self._arrived: list[GateJudged] = []
+
+    @property
+    def unheard(self) -> bool:
+        """Whether verdicts wait to be decided on."""
+        return bool(self._arrived)
+
+    def changes(self) -> list[GateJudged]:
+        """Verdicts since the last call; also starts looking at gates that stand now and stops at those that don't any more."""
+        standing = {gate.key: gate for wave in self._memory.waves for gate in self._standing(wave)}
+        for key in self._tasks.keys() - standing.keys():
+            self._tasks.pop(key).cancel()
+        for key in standing.keys() - self._tasks.keys():
+            self._tasks[key] = asyncio.create_task(self._look_forever(standing[key]), name=f"gate {key}")
+        arrived, self._arrived = self._arrived, []
+        return [change for change in arrived if change.key in standing]
+
+    async def close(self) -> None:
+        """Stop looking."""
+        for task in self._tasks.values():
+            task.cancel()
+        for task in self._tasks.values():
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _standing(self, wave: WaveNow) -> list[GateNow]:
+        places = _STANDING.get(wave.state, ())
+        return [g for g in self._memory.gates.values() if g.key.wave == wave.index and g.key.place in places]
+
+    async def _look_forever(self, gate: GateNow) -> None:
+        kind, spec = GATES[gate.kind], read_spec(gate.kind, gate.spec)
+        while True:
+            scene = self._scene(gate.key)
+            evidence, judged = await self._look(gate, spec, scene)
+            if (judged.verdict, judged.reason) != (
+                self._memory.gates[gate.key].verdict,
+                self._memory.gates[gate.key].reason,
+            ):
+                self._arrived.append(GateJudged(gate.key, judged, evidence))
+                self._wake.set()
+            await asyncio.sleep(kind.interval(spec))
+
+    async def _look(self, gate: GateNow, spec: Any, scene: GateScene) -> tuple[Evidence, Judged]:
+        """One look. An error on our side is `unknown`: it blames nobody."""
+        kind, looks = GATES[gate.kind], self._looks.setdefault(gate.key, [])
+        try:
+            evidence: dict[str, Any] = {**await kind.observe(spec, scene, self._ports), "looks": list(looks)}
+        except SeawallError as error:
+            log.warning("a gate could not be looked at", gate=gate.kind, code=error.code)
+            return {"error": error.code}, Judged(Verdict.UNKNOWN, f"could not measure: {error.detail}")
+        judged = kind.judge(spec, scene, evidence)
+        if isinstance(spec, MetricSpec):
+            looks.append(str(read(spec, evidence, scene.now)["is"]))
+            del looks[:-LOOKS_KEPT]
+        return evidence, judged
+
+    def _scene(self, key: GateKey) -> GateScene:
+        wave = self._memory.waves[key.wave]
+        changed = tuple(t for t in wave.order if self._memory.targets[t].state not in _UNTOUCHED)
+        return GateScene(
+            rollout_id=uuid.UUID(self._memory.id),
+            key=key,
+            plan=self._memory.plan,
+            requested_by=self._loaded.requested_by,
+            authors=self._loaded.authors,
+            changed=changed,
+            since=wave.started_at or self._now(),
+            now=self._now(),
+        )

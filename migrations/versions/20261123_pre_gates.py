@@ -1,0 +1,70 @@
+"""Gates of rollouts and the votes of people.
+
+Old code never writes or reads them, so it may go on serving.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "20261123_pre_gates"
+down_revision = "20261123_pre_events"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "gates",
+        sa.Column("rollout_id", sa.Uuid(), nullable=False),
+        sa.Column("wave", sa.Integer(), nullable=False),
+        sa.Column("place", sa.String(), nullable=False),
+        sa.Column("idx", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("who", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("evidence", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        sa.CheckConstraint("verdict in ('pass','wait','fail','unknown')", name="gate_verdict"),
+        sa.CheckConstraint("place in ('before','during','after')", name="gate_place"),
+        sa.ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
+        sa.PrimaryKeyConstraint("rollout_id", "wave", "place", "idx"),
+    )
+    op.create_table(
+        "approvals",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("rollout_id", sa.Uuid(), nullable=False),
+        sa.Column("wave", sa.Integer(), nullable=False),
+        sa.Column("place", sa.String(), nullable=False),
+        sa.Column("idx", sa.Integer(), nullable=False),
+        sa.Column("approver_group", sa.String(), nullable=False),
+        sa.Column("person", sa.String(), nullable=False),
+        sa.Column("plan_hash", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "ix_approvals_one_vote",
+        "approvals",
+        ["rollout_id", "wave", "place", "idx", "person"],
+        unique=True,
+        postgresql_where=sa.text("withdrawn_at is null"),
+    )
+    # Votes are a record: nobody deletes them, and only their withdrawal may be written later.
+    op.execute("grant select, insert, update on gates to sw_engine")
+    op.execute("grant select on gates to sw_platform")
+    op.execute("grant select, insert on approvals to sw_platform")
+    op.execute("grant update (withdrawn_at) on approvals to sw_platform")
+    op.execute("grant select on approvals to sw_engine")
+
+
+def downgrade() -> None:
+    op.drop_table("approvals")
+    op.drop_table("gates")
