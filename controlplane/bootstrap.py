@@ -17,13 +17,16 @@ from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
+from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.bus import Bus
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.engine import EngineStore
 from controlplane.ports.expressions import Expressions
+from controlplane.ports.gates import GatePorts
 from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.ports.secrets import Secrets
@@ -75,6 +78,12 @@ class Container:
     def engine_store(self) -> EngineStore:
         """What drivers of rollouts read and write."""
         return PostgresEngineStore(self.database)
+
+    @cached_property
+    def gate_ports(self) -> GatePorts:
+        """What gates may ask: votes on record, and the metric source if one is configured."""
+        url = self.settings.metrics_source
+        return GatePorts(votes=PostgresVotes(self.database), metrics=Prometheus(url) if url else None)
 
     @cached_property
     def authenticator(self) -> Authenticator:

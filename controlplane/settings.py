@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     metrics_listen: str = Field(
         default="", description="Where a worker or the relay serves /metrics, /livez and /readyz; empty: nowhere."
     )
+    metrics_source: str = Field(
+        default="", description="Prometheus query API that metric gates ask; empty: every metric gate says unknown."
+    )
     otlp_endpoint: str = Field(
         default="", description="OTLP/HTTP collector for traces; empty: traces stay in the process."
     )

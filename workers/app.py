@@ -40,7 +40,7 @@ type MakeDrive = Callable[[Work], Drive]
 type Loop = Callable[[Work, Runner], Awaitable[None]]
 
 DRIVES: Mapping[str, MakeDrive] = {
-    "rollout": lambda work: rollouts.drive_with(work.container.engine_store, work.fleet),
+    "rollout": lambda work: rollouts.drive_with(work.container.engine_store, work.fleet, work.container.gate_ports),
     "operation": lambda work: operations.drive_with(work.container.operation_tools(work.fleet)),
 }
 LOOPS: Sequence[Loop] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from controlplane.ports.engine import EngineStore
+from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import HeldLease
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet
@@ -12,10 +13,10 @@ from controlplane.services.fleet import Fleet
 from .runner import Drive
 
 
-def drive_with(store: EngineStore, fleet: Fleet) -> Drive:
+def drive_with(store: EngineStore, fleet: Fleet, gates: GatePorts) -> Drive:
     """How this process drives a rollout."""
 
     async def one(lease: HeldLease, draining: asyncio.Event) -> None:
-        await drive(store, fleet, lease, draining)
+        await drive(store, fleet, lease, draining, gates)
 
     return one

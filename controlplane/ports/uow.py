@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.freezes import FreezeStore
@@ -71,6 +72,11 @@ class UnitOfWork(Protocol):
     @property
     def outbox(self) -> OutboxStore:
         """What the relay publishes."""
+        ...
+
+    @property
+    def approvals(self) -> ApprovalStore:
+        """Votes on gates."""
         ...
 
     @property

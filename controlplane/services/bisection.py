@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from controlplane.domain.engine import Change, CommandSeen, Faulty
+from controlplane.domain.gating import GateJudged
 from controlplane.ports.engine import DataFaultError
 
 
@@ -20,8 +21,8 @@ class Bisection:
         return bool(self._groups)
 
     def takes(self, change: Change) -> bool:
-        """Whether a change belongs into this tick; a person's words always do."""
-        return isinstance(change, CommandSeen) or self.has(change.tenant)
+        """Whether a change belongs into this tick; a person's words and gates' verdicts always do."""
+        return isinstance(change, CommandSeen | GateJudged) or self.has(change.tenant)
 
     def has(self, tenant: str) -> bool:
         """Whether a tenant's changes belong into this tick."""

@@ -22,11 +22,13 @@ from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
 from controlplane.ports.engine import DataFaultError, EngineStore, EngineTransaction, Loaded, Observed
 from controlplane.ports.faults import fault_point
+from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import CommandRow, HeldLease
 from controlplane.services.bisection import Bisection
 from controlplane.services.dispatching import Dispatched, Dispatcher
 from controlplane.services.effects import Outcome
 from controlplane.services.fleet import Fleet
+from controlplane.services.gatekeeper import Gatekeeper
 from controlplane.services.hands import Hands
 from controlplane.services.preparing import Prepared, Preparer
 
@@ -77,7 +79,7 @@ class Tick:
 class Driver:
     """Drives one rollout under one lease."""
 
-    def __init__(self, store: EngineStore, fleet: Fleet, lease: HeldLease, loaded: Loaded) -> None:
+    def __init__(self, store: EngineStore, fleet: Fleet, lease: HeldLease, loaded: Loaded, gates: GatePorts) -> None:
         self._store = store
         self._lease = lease
         self._loaded = loaded
@@ -89,6 +91,7 @@ class Driver:
         self._preparer = Preparer(store, loaded.memory.id, loaded.app)
         self._hands = Hands(fleet, loaded.memory, self._lease, self._wake)
         self._dispatcher = Dispatcher(fleet, loaded)
+        self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now)
         self._bisection = Bisection()
         self._given_up: set[str] = set()
         self._draining = False
@@ -112,6 +115,7 @@ class Driver:
         finally:
             stop.cancel()
             await self._hands.close()
+            await self._gatekeeper.close()
         await self._put_down()
 
     async def _resume(self) -> None:
@@ -140,7 +144,7 @@ class Driver:
         """One pass: changes in, decision, transaction, then adopt and send."""
         now = self.now
         heard = self._hands.changes(now, self._due(now))
-        changes: list[Change] = [*self._commands, *filter(self._bisection.takes, heard)]
+        changes: list[Change] = [*self._commands, *self._gatekeeper.changes(), *filter(self._bisection.takes, heard)]
         self._hands.give_back([change for change in heard if not self._bisection.takes(change)])
         outcomes, fenced = self._hands.take_unwritten(self._bisection.has), self._hands.take_fenced()
         draft = decide(self._memory, changes, now)
@@ -158,6 +162,7 @@ class Driver:
             self._bisection.passed()
         else:
             self._hands.give_back(changes)
+            self._gatekeeper.give_back(changes)
             self._hands.untake(tick.outcomes)
             self._hands.give_back_fenced(tick.fenced)
         if self._bisection.going_on or not committed:
@@ -301,7 +306,7 @@ class Driver:
     def _later(self) -> datetime | None:
         """When an idle rollout must be looked at again; None while it can move by itself."""
         rollout = self._memory.rollout
-        if self._memory.touched or self._memory.in_flight:
+        if self._memory.touched or self._memory.in_flight or self._gatekeeper.busy:
             return None
         if rollout.state is RolloutState.PAUSED:
             return self.now + PAUSED_LOOK
@@ -323,11 +328,11 @@ class Driver:
         self._wake.set()
 
 
-async def drive(store: EngineStore, fleet: Fleet, lease: HeldLease, draining: asyncio.Event) -> None:
+async def drive(store: EngineStore, fleet: Fleet, lease: HeldLease, draining: asyncio.Event, gates: GatePorts) -> None:
     """Load a rollout and drive it; returns when it is over, waits for later, or the process drains."""
     loaded = await store.load(lease)
     log.info("driving", rollout=loaded.memory.id, state=str(loaded.memory.rollout.state), epoch=lease.epoch)
-    await Driver(store, fleet, lease, loaded).run(draining)
+    await Driver(store, fleet, lease, loaded, gates).run(draining)
 
 
 def _seen(command: CommandRow) -> CommandSeen:

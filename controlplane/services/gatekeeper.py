@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -45,9 +45,9 @@ class Gatekeeper:
         self._arrived: list[GateJudged] = []
 
     @property
-    def unheard(self) -> bool:
-        """Whether verdicts wait to be decided on."""
-        return bool(self._arrived)
+    def busy(self) -> bool:
+        """Whether a gate stands now, so that its rollout may move without anything else happening."""
+        return any(self._standing(wave) for wave in self._memory.waves)
 
     def changes(self) -> list[GateJudged]:
         """Verdicts since the last call; also starts looking at gates that stand now and stops at those that don't any more."""
@@ -58,6 +58,10 @@ class Gatekeeper:
             self._tasks[key] = asyncio.create_task(self._look_forever(standing[key]), name=f"gate {key}")
         arrived, self._arrived = self._arrived, []
         return [change for change in arrived if change.key in standing]
+
+    def give_back(self, changes: Iterable[object]) -> None:
+        """Keep verdicts that were not written after all."""
+        self._arrived = [change for change in changes if isinstance(change, GateJudged)] + self._arrived
 
     async def close(self) -> None:
         """Stop looking."""

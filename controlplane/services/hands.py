@@ -13,6 +13,7 @@ import structlog
 
 from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, TargetNow
 from controlplane.domain.errors import SeawallError
+from controlplane.domain.gating import GateJudged
 from controlplane.domain.health import Health, Judgement, judge_all
 from controlplane.domain.rollouts import TargetState
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
@@ -74,7 +75,7 @@ class Hands:
         for change in changes:
             if isinstance(change, Looked):
                 self._changed.add(change.tenant)
-            elif not isinstance(change, CommandSeen):
+            elif not isinstance(change, CommandSeen | GateJudged):
                 self._arrived.append(change)
 
     def take_unwritten(self, wanted: Callable[[str], bool]) -> list[Outcome]:
@@ -91,7 +92,9 @@ class Hands:
         """Tell of a target whose rows can't be used; what it did is in the cluster, and stays ISSUED in the ledger."""
         self._outcomes = [outcome for outcome in self._outcomes if outcome.done.tenant != fault.tenant]
         arrived = [
-            change for change in self._arrived if isinstance(change, CommandSeen) or change.tenant != fault.tenant
+            change
+            for change in self._arrived
+            if isinstance(change, CommandSeen | GateJudged) or change.tenant != fault.tenant
         ]
         self._arrived = [*arrived, fault]
         self._wake.set()

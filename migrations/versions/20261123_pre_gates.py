@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261123_pre_gates"
-down_revision = "20261123_pre_events"
+down_revision = "20261123_pre_self_service"
 branch_labels = None
 depends_on = None
 

@@ -21,11 +21,13 @@ from controlplane.adapters.embedded.processes import Child, accepts, free_port
 from controlplane.adapters.postgres import migrate
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.simulated import SimulatedCluster
 from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.clusters import Cluster
+from controlplane.ports.gates import GatePorts
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.rollouts.start import plan_and_start
@@ -118,7 +120,9 @@ async def roll_out(stand: Stand, version: str, artifact: bytes | None = None, **
     lease = await PostgresLeases(stand.database).take("rollout", started.id, "bench")
     assert lease is not None
     wall, cpu = time.perf_counter(), time.process_time()
-    await drive(PostgresEngineStore(stand.database), gate, lease, asyncio.Event())
+    await drive(
+        PostgresEngineStore(stand.database), gate, lease, asyncio.Event(), GatePorts(PostgresVotes(stand.database))
+    )
     run = Run(time.perf_counter() - wall, time.process_time() - cpu)
     await gate.close()
     _check(stand, started.id)

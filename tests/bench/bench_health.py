@@ -12,12 +12,14 @@ import uuid
 from dataclasses import dataclass, field
 
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.profile import FaultRule, Profile
 from controlplane.adapters.simulated.remote import LocalBackend
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.clusters import NamespaceChange
+from controlplane.ports.gates import GatePorts
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.rollouts.start import plan_and_start
@@ -111,6 +113,8 @@ async def _roll_out(stand: Stand, version: str, strategy: str, *, register: bool
     await gate.proven(CLUSTER)
     lease = await PostgresLeases(stand.database).take("rollout", started.id, "bench")
     assert lease is not None
-    await drive(PostgresEngineStore(stand.database), gate, lease, asyncio.Event())
+    await drive(
+        PostgresEngineStore(stand.database), gate, lease, asyncio.Event(), GatePorts(PostgresVotes(stand.database))
+    )
     await gate.close()
     return started.id

@@ -15,6 +15,7 @@ import pytest
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.front import Trouble
@@ -22,6 +23,7 @@ from controlplane.adapters.simulated.remote import LocalBackend
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.tenants import TenantSpec
 from controlplane.ports.clusters import Cluster
+from controlplane.ports.gates import GatePorts
 from controlplane.ports.stores.operations import OperationRecord
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.fleet import Fleet as Watched
@@ -91,7 +93,9 @@ class Works:
         """A worker in this process: claims and drives operations and rollouts until the context ends."""
         drives = {
             "operation": operations.drive_with(self.tools),
-            "rollout": rollouts.drive_with(PostgresEngineStore(self.transactions), self.tools.fleet),
+            "rollout": rollouts.drive_with(
+                PostgresEngineStore(self.transactions), self.tools.fleet, GatePorts(PostgresVotes(self.transactions))
+            ),
         }
         runner = Runner(self.leases, "worker", drives)
         sweep = asyncio.create_task(runner.sweep_forever())

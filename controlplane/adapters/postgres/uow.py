@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
+from .approvals import PostgresApprovals
 from .configuration import PostgresConfiguration
 from .events import PostgresEvents
 from .freezes import PostgresFreezes
@@ -99,6 +100,11 @@ class PostgresUnitOfWork:
     def outbox(self) -> PostgresOutbox:
         """What the relay publishes."""
         return PostgresOutbox(self.session)
+
+    @property
+    def approvals(self) -> PostgresApprovals:
+        """Votes on gates."""
+        return PostgresApprovals(self.session)
 
     @property
     def rollouts(self) -> PostgresRollouts:

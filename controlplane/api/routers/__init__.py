@@ -16,6 +16,7 @@ How to add one (see `keys.py`, the smallest complete example):
 from fastapi import APIRouter
 
 from . import (
+    approvals,
     configuration,
     events,
     freezes,
@@ -49,5 +50,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     values.router,
     rollouts.router,
     rollout_commands.router,
+    approvals.router,
     rollout_events.router,
 )

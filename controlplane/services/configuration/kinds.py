@@ -15,6 +15,7 @@ from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.domain.triggers import Trigger
 from controlplane.domain.webhooks import Webhook
 from controlplane.domain.wire import Wire
+from controlplane.gates import GATES, check_gates
 from controlplane.ports.calendars import CalendarSyntax
 from controlplane.ports.expressions import Expressions
 
@@ -25,7 +26,7 @@ class Checkers:
 
     expressions: Expressions
     calendars: CalendarSyntax
-    gates: frozenset[str] = frozenset()
+    gates: frozenset[str] = frozenset(GATES)
 
 
 def _nothing(_spec: Wire, _checkers: Checkers) -> None:
@@ -44,6 +45,7 @@ class Kind[S: Wire]:
 
 def _strategy(spec: Strategy, checkers: Checkers) -> None:
     check_strategy(spec, gates=checkers.gates)
+    check_gates(spec)
 
 
 def _calendar(spec: CalendarSpec, checkers: Checkers) -> None:

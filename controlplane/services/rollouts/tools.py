@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from controlplane.gates import GATES
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.uow import UnitOfWork
 
@@ -19,4 +20,4 @@ class RolloutTools:
 
     open: Callable[[], AbstractAsyncContextManager[UnitOfWork]]
     clusters: Clusters | None = None
-    gates: frozenset[str] = field(default_factory=frozenset)
+    gates: frozenset[str] = frozenset(GATES)

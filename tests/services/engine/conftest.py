@@ -14,6 +14,7 @@ import pytest
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.remote import LocalBackend
@@ -21,6 +22,7 @@ from controlplane.domain.errors import DependencyError
 from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.clusters import Cluster
+from controlplane.ports.gates import GatePorts
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.rollouts.start import plan_and_start
@@ -66,8 +68,11 @@ class Stage:
     def worker(self, name: str) -> Runner:
         """Another worker in this process."""
         store, gate = PostgresEngineStore(self.transactions), Gate(OneCluster(self.cluster))
+        gates = GatePorts(votes=PostgresVotes(self.transactions))
         runner = Runner(
-            PostgresLeases(self.transactions), name, {"rollout": lambda lease, stop: drive(store, gate, lease, stop)}
+            PostgresLeases(self.transactions),
+            name,
+            {"rollout": lambda lease, stop: drive(store, gate, lease, stop, gates)},
         )
         self.gates.append(gate)
         self.runners.append(runner)
