@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.domain.errors import ConflictError, DependencyError
-from controlplane.domain.manifests import Manifest, Rendered
+from controlplane.domain.manifests import Manifest, Rendered, mark
 from controlplane.domain.plans import Note
 from controlplane.domain.quota import Fit, fit, peak_resources
 from controlplane.domain.targets import TargetProblem
@@ -54,7 +54,9 @@ class _Case:
         return self.rows[0]
 
 
-async def examine(tools: RolloutTools, snapshot: Snapshot, offered: Mapping[str, Offer], *, dry_run: bool) -> Findings:
+async def examine(
+    tools: RolloutTools, snapshot: Snapshot, offered: Mapping[str, Offer], app: str, *, dry_run: bool
+) -> Findings:
     """Compare what targets would be given with their quotas and, where `dry_run`, with their cluster."""
     cases = _cases(snapshot.targets, offered)
     looked_at, more = cases[:MAX_CASES], len(cases) - MAX_CASES
@@ -68,7 +70,7 @@ async def examine(tools: RolloutTools, snapshot: Snapshot, offered: Mapping[str,
         notes.append(Note(code="quota-sampled", detail=detail))
     problems: dict[str, TargetProblem] = {}
     if dry_run and cases:
-        problems, found = await _dry_run(tools, cases)
+        problems, found = await _dry_run(tools, cases, app)
         notes += found
     return Findings(fits, problems, tuple(notes))
 
@@ -112,13 +114,15 @@ def _fits(cases: Sequence[_Case], previous: Mapping[str, Rendered], snapshot: Sn
     return found
 
 
-async def _dry_run(tools: RolloutTools, cases: Sequence[_Case]) -> tuple[dict[str, TargetProblem], list[Note]]:
+async def _dry_run(
+    tools: RolloutTools, cases: Sequence[_Case], app: str
+) -> tuple[dict[str, TargetProblem], list[Note]]:
     """Ask each cluster about samples, a few at a time; a refusal is a problem of every target of the case."""
     if tools.clusters is None:
         return {}, [_unknown(sum(len(c.rows) for c in cases), "this process has no connection to clusters")]
     samples = sorted(cases, key=lambda case: -len(case.rows))[:MAX_SAMPLES]
     gate = asyncio.Semaphore(_AT_ONCE)
-    answers = await asyncio.gather(*(_ask(tools, case, gate) for case in samples))
+    answers = await asyncio.gather(*(_ask(tools, case, app, gate) for case in samples))
     problems: dict[str, TargetProblem] = {}
     unknown: defaultdict[str, int] = defaultdict(int)
     for case, answer in zip(samples, answers, strict=True):
@@ -138,11 +142,11 @@ def _unknown(targets: int, why: str) -> Note:
     return Note(code="dry-run-unknown", detail=detail)
 
 
-async def _ask(tools: RolloutTools, case: _Case, gate: asyncio.Semaphore) -> TargetProblem | str | None:
+async def _ask(tools: RolloutTools, case: _Case, app: str, gate: asyncio.Semaphore) -> TargetProblem | str | None:
     """A problem, a sentence on why it could not be asked, or None: the server takes everything."""
     if tools.clusters is None or case.given.template is None:
         return "it was not asked"
-    objects = _objects_for(case.given)
+    objects = _objects_for(case, app)
     try:
         async with gate, asyncio.timeout(_SECONDS):
             cluster: Cluster = await tools.clusters.get(case.sample.cluster)
@@ -157,6 +161,8 @@ async def _ask(tools: RolloutTools, case: _Case, gate: asyncio.Semaphore) -> Tar
     return None
 
 
-def _objects_for(given: Given) -> Sequence[Manifest]:
-    body = given.body()
-    return rendered_from(body).objects if body is not None else ()
+def _objects_for(case: _Case, app: str) -> Sequence[Manifest]:
+    """The objects as they would be applied to the sample, with Seawall's marks."""
+    body = case.given.body()
+    objects = rendered_from(body).objects if body is not None else ()
+    return mark(objects, case.sample.tenant, case.sample.environment, app)

@@ -50,7 +50,7 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
         snapshot = await take_snapshot(uow, ask, tools.gates)
         now = uow.now
     offered = await offers(ask, snapshot)
-    findings = await examine(tools, snapshot, offered, dry_run=not ask.installing)
+    findings = await examine(tools, snapshot, offered, ask.app, dry_run=not ask.installing)
     made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, now)
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
     contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
