@@ -88,7 +88,7 @@ class Driver:
         self._timers: list[tuple[datetime, str]] = []
         self._clock = (loaded.now, time.monotonic())
         self._commands = [_seen(command) for command in loaded.commands]
-        self._preparer = Preparer(store, loaded.memory.id, loaded.app)
+        self._preparer = Preparer(store, loaded.memory.id, loaded.app, migrates=loaded.memory.plan.kind != "rollback")
         self._hands = Hands(fleet, loaded.memory, self._lease, self._wake)
         self._dispatcher = Dispatcher(fleet, loaded)
         self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now)

@@ -39,12 +39,16 @@ def next_phase(target: TargetNow) -> Phase:
 
 
 class Preparer:
-    """Works out candidates' steps for one rollout."""
+    """Works out candidates' steps for one rollout.
 
-    def __init__(self, store: EngineStore, rollout: str, app: str) -> None:
+    `migrates` False (a rollback): no Job runs, because an older release's migration knows nothing of a newer schema.
+    """
+
+    def __init__(self, store: EngineStore, rollout: str, app: str, *, migrates: bool = True) -> None:
         self._store = store
         self._rollout = rollout
         self._app = app
+        self._migrates = migrates
 
     async def prepare(self, targets: Sequence[TargetNow]) -> tuple[dict[str, Prepared], list[Faulty]]:
         """Prepare targets, by tenant: two reads for all of them; and say of which the content is missing."""
@@ -73,7 +77,7 @@ class Preparer:
             return self._back(target, new, given)
         whole = target.attempt > 1 or base is None
         work = self._work(target, phase, new, base, whole=whole)
-        if phase == "apply" and target.state is TargetState.PENDING:
+        if phase == "apply" and target.state is TargetState.PENDING and self._migrates:
             first = migrate_work(self._step(target, "migrate"), new, installs=base is None)
             work = first if first.items else work
         prunes = bool(prune_work(self._step(target, "prune"), new, base).items)

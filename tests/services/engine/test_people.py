@@ -12,7 +12,7 @@ from controlplane.services.rollouts.prepare import prepare
 from controlplane.services.rollouts.retry import ask_again, head_of
 from controlplane.services.rollouts.start import plan_and_start, start
 from tests.contract.fleets import until_read
-from tests.support.charts import chart
+from tests.support.charts import chart, job
 
 from .conftest import Stage
 from .test_driver import broken, clean, installed
@@ -57,6 +57,16 @@ async def test_a_rollback_after_success_gives_back_the_revision_before_and_keeps
     )
     assert rows == [(3, "1.0", True)] * 2
     clean(stage)
+
+
+async def test_going_back_runs_no_migration_of_the_older_release(stage: Stage) -> None:
+    migrating = chart({"migrate.yaml": job(hook="pre-upgrade")})
+    await installed(stage, "a", artifact=migrating)
+    stage.rows.release("2.0")
+    assert await stage.over(await stage.start("2.0")) == "succeeded"
+    back = await asked(stage, **BACK)
+    assert await stage.over(back) == "succeeded"
+    assert stage.rows.ask("select count(*) from steps where subject_id = %s and kind = 'Job'", back) == [(0,)]
 
 
 async def test_changed_values_roll_out_and_back_like_a_release(stage: Stage) -> None:
