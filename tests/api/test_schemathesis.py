@@ -65,7 +65,7 @@ def base(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
     """(address, key) of an API on a thread of its own: generated tests are not asynchronous."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute("drop database if exists generated")
-        connection.execute("create database generated template seawall")
+        connection.execute("create database generated template seawall strategy file_copy")
     name = "generated"
     database = Database(
         owner=postgres.url(name),

@@ -47,7 +47,7 @@ def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     """An empty, migrated database of the test's own."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"create database {name} template seawall")
+        connection.execute(f"create database {name} template seawall strategy file_copy")
     urls = {role: postgres.url(name, f"sw_{role}") for role in ("platform", "tenant", "engine")}
     yield Database(owner=postgres.url(name), **urls)
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
