@@ -57,7 +57,8 @@ class Container:
         if self.draining.is_set():
             return [Part(name="process", state="away", detail="It is draining and takes no new work.")]
         required = self.settings.require_synchronous_standby
-        parts = await database_parts(self.database.pool("platform"), standby_required=required)
+        role = "platform" if self.settings.database_url_platform else "engine"
+        parts = await database_parts(self.database.pool(role), standby_required=required)
         if self.settings.nats_url:
             parts.append(await nats_part(self.settings.nats_url))
         return parts

@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import hearing, housekeeping, observe, operations, presence, rollouts
+from . import hearing, housekeeping, machine, observe, operations, presence, rollouts
 from .runner import Drive, Runner
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,7 @@ DRIVES: Mapping[str, MakeDrive] = {
 LOOPS: Sequence[Loop] = (
     lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
     lambda work, runner: hearing.hear_forever(work.container, runner),
+    lambda work, runner: machine.serve_forever(work.container),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )
@@ -74,6 +75,7 @@ async def work(container: Container, clusters: frozenset[str] | None, stop: asyn
         for task in done - {waiting}:
             task.result()
     finally:
+        container.draining.set()
         await runner.drain()
         for task in (waiting, *loops):
             task.cancel()

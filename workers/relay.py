@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from controlplane.adapters import event_metrics as metrics
+from controlplane.adapters.machine_server import machine_server
 from controlplane.adapters.nats import NatsRole
 from controlplane.adapters.postgres.listen import OUTBOX_CHANNEL, listen
 from controlplane.adapters.webhooks import HttpWebhooks
@@ -138,12 +139,12 @@ def message_of(row: OutboxRow) -> Message:
 async def run(settings: Settings, draining: asyncio.Event | None = None) -> None:
     """Everything a relay process does, until `draining` is set: outbox, events from the bus, webhook deliveries."""
     container = Container(settings)
+    ending = container.draining = draining or container.draining
     bus = container.bus(NatsRole.RELAY)
-    ending = draining or asyncio.Event()
     relay = Relay(container.database.engine, bus, container.expressions, ending)
     tools = DeliveryTools(container.database.engine, HttpWebhooks(), container.secrets)
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with machine_server(settings.metrics_listen, container.parts), asyncio.TaskGroup() as tasks:
             tasks.create_task(relay.run(), name="outbox")
             tasks.create_task(
                 listen(settings.database_url_engine, OUTBOX_CHANNEL, relay.hint.set, ending), name="hints"
