@@ -14,6 +14,7 @@ from tests.api.problems import pointers, problem
 from tests.api.releases import IMAGE, MANIFEST, body, upload
 from tests.plugins.api import Api
 from tests.plugins.database import Database
+from tests.support.charts import chart, job
 
 ABSENT = "sha256:" + "0" * 64
 
@@ -183,3 +184,31 @@ async def test_ci_registers_and_sees_its_own_apps_only(api: Api) -> None:
     assert [r["app"] for r in (await ci.get("/v1/releases")).json()["items"]] == ["odoo"]
     assert (await ci.get("/v1/releases?app=pos")).json()["items"] == []
     problem(await ci.get("/v1/releases/pos/1"), 404, "not-found")
+
+
+_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+CHARTS = {
+    "chart-does-not-render": _MAP + "data: {x: {{ .Values.missing.deep }}}\n",
+    "chart-renders-differently": _MAP + "data: {x: {{ randAlphaNum 8 }}}\n",
+    "chart-uses-lookup": _MAP + 'data: {x: {{ lookup "v1" "Secret" "kube-system" "x" | toJson | quote }}}\n',
+    "chart-unknown-hook": job(hook="post-install"),
+    "chart-has-secret": CROSSINGS["chart-has-secret"],
+    "cluster-scoped": CROSSINGS["cluster-scoped"],
+}
+
+
+@pytest.mark.parametrize("code", CHARTS)
+async def test_a_chart_that_could_not_be_trusted_is_refused_before_it_is_stored(
+    admin: httpx.AsyncClient, code: str
+) -> None:
+    digest = await upload(admin, chart({"bad.yaml": CHARTS[code]}))
+    wish = {**body("1", digest), "source": {"format": "helm", "artifact": digest}}
+    told = problem(await admin.post("/v1/releases", json=wish), 422, code)
+    assert "hunter2" not in str(told)
+    problem(await admin.get("/v1/releases/odoo/1"), 404, "not-found")
+
+
+async def test_bytes_that_are_no_chart_are_refused_as_one(admin: httpx.AsyncClient) -> None:
+    digest = await upload(admin, b"\x1f\x8b not a gzip archive")
+    wish = {**body("1", digest), "source": {"format": "helm", "artifact": digest}}
+    problem(await admin.post("/v1/releases", json=wish), 422, "artifact-invalid")
