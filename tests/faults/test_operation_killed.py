@@ -10,6 +10,7 @@ from controlplane.adapters.embedded.processes import Child
 from controlplane.services.onboarding import batch_onboard
 from tests.cluster.objects import fresh_name
 from tests.plugins.operations import ndjson, spec
+from tests.support.charts import DEPLOYMENT, chart
 from tests.support.processes import tail, until
 
 from .conftest import Field
@@ -25,6 +26,17 @@ POINTS = [
 ]
 
 
+SECURE = """
+          securityContext:
+            allowPrivilegeEscalation: false
+            runAsNonRoot: true
+            runAsUser: 1000
+            capabilities: {drop: [ALL]}
+            seccompProfile: {type: RuntimeDefault}
+"""
+"""What Pod Security `restricted` asks of a container; the namespaces here have their walls."""
+
+
 async def batch(field: Field, names: list[str]) -> uuid.UUID:
     lines = ndjson(*(spec(name, apps={"odoo": {}}) for name in names))
     async with field.transactions.platform() as uow:
@@ -36,7 +48,8 @@ def state(field: Field, operation: uuid.UUID) -> str:
 
 
 async def test_an_onboarding_survives_the_kill_of_its_worker_at_every_step(field: Field) -> None:
-    field.rows.release("1.0")
+    web = DEPLOYMENT.replace("          resources:", SECURE.strip("\n") + "\n          resources:")
+    field.rows.release("1.0", chart({"web.yaml": web}, base=False))
     names = [fresh_name("shop") for _ in range(3)]
     operation = await batch(field, names)
     dying: Child | None = None
@@ -47,7 +60,8 @@ async def test_an_onboarding_survives_the_kill_of_its_worker_at_every_step(field
         await until(lambda w=worker: "worker started" in tail(w), what="it has started")  # type: ignore[misc]
         dying = worker
     await until(lambda: state(field, operation) in ("succeeded", "failed"), 120, "the onboarding is over")
-    assert state(field, operation) == "succeeded"
+    problems = field.rows.ask("select tenant, problem from operation_items where problem is not null")
+    assert (state(field, operation), problems) == ("succeeded", [])
     phases = field.rows.ask("select tenant, phase from tenants order by tenant")
     assert phases == [(name, "active") for name in sorted(names)]
     assert field.rows.ask("select count(*) from rollouts") == [(1,)]
