@@ -77,6 +77,14 @@ class Runner:
                 id=str(lease.subject_id),
                 detail=error.detail,
             )
+        except DependencyError as error:
+            log.warning(
+                "a part that the driver needs is away; whoever takes the lease next loads afresh",
+                kind=lease.kind,
+                id=str(lease.subject_id),
+                code=error.code,
+                detail=error.detail,
+            )
         except Exception:
             log.exception(
                 "driver ended with an error; the lease is released for the next try",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +15,13 @@ import psycopg
 import pytest
 import yaml
 
+from controlplane.adapters.embedded.processes import Child
 from controlplane.adapters.kubernetes.cluster import KubernetesCluster
 from controlplane.adapters.kubernetes.local import LocalControlPlane
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.simulated import SimulatedCluster
+from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.clusters import Cluster, Fence
 from controlplane.services.rollouts.start import plan_and_start
@@ -23,7 +29,7 @@ from controlplane.services.rollouts.tools import RolloutTools
 from tests.contract.fleets import deployer, fresh_name
 from tests.plugins.database import Database
 from tests.support.history_checker import History, Pause, check_history, read_history
-from tests.support.processes import Processes, until
+from tests.support.processes import Processes, tail, until
 from tests.support.registry import Fleet
 
 CLUSTER = "aks-1"
@@ -55,7 +61,7 @@ class Field:
         names = [fresh_name(f"shop{n}") for n in range(count)]
         self.rows.tenants(names, cluster=CLUSTER, **options)
         for name in names:
-            made = await self.cluster.create_namespace(name, {}, {})
+            made = await self.cluster.create_namespace(name, {MANAGED_LABEL: "true", FENCED_LABEL: "true"}, {})
             await self.cluster.seal(name, made.uid, Fence(1, f"onboard-{name}"))
             for manifest in deployer():
                 await self.cluster.apply(name, manifest, Fence(1, f"onboard-{name}"), "platform")
@@ -120,17 +126,64 @@ async def kubernetes(control_plane: LocalControlPlane) -> AsyncIterator[Kubernet
     await cluster.close()
 
 
+def field_of(database: Database, cluster: Cluster, processes: Processes, audit_logs: Sequence[Path] = ()) -> Field:
+    """A registry with a tier and clusters, and no process yet."""
+    rows = Fleet(database.owner)
+    rows.basics()
+    transactions = Transactions(Urls(platform=database.platform, engine=database.engine))
+    return Field(rows, database, transactions, RolloutTools(open=transactions.platform), cluster, processes, audit_logs)
+
+
 @pytest.fixture
 async def field(
     database: Database, kubernetes: KubernetesCluster, control_plane: LocalControlPlane, tmp_path: Path
 ) -> AsyncIterator[Field]:
-    """Nothing but a registry with a tier and clusters; no process runs yet."""
+    """Over the local control plane."""
     access = {"kind": "kubernetes", "kubeconfig": str(control_plane.kubeconfig)}
     processes = Processes(tmp_path, database, clusters_file(tmp_path, access))
-    rows = Fleet(database.owner)
-    rows.basics()
-    transactions = Transactions(Urls(platform=database.platform, engine=database.engine))
-    tools = RolloutTools(open=transactions.platform)
-    yield Field(rows, database, transactions, tools, kubernetes, processes, [control_plane.audit_log])
+    made = field_of(database, kubernetes, processes, [control_plane.audit_log])
+    yield made
     processes.stop()
-    await transactions.close()
+    await made.transactions.close()
+
+
+@contextlib.asynccontextmanager
+async def simulated_field(database: Database, folder: Path) -> AsyncIterator[Field]:
+    """Over a simulated fleet in a process of its own, where the API server is not what is tested."""
+    argv = [sys.executable, "-m", "controlplane.adapters.simulated", "--listen", "127.0.0.1:0"]
+    fleet = Child("simulated fleet", argv, folder / "fleet.log")
+    try:
+        await until(lambda: "listening on" in tail(fleet), what="the simulated fleet listens")
+        address = tail(fleet).partition("listening on ")[2].split()[0]
+        cluster = SimulatedCluster.at(CLUSTER, address)
+        await cluster.start()
+        await cluster.install()
+        processes = Processes(folder, database, clusters_file(folder, {"kind": "simulated", "address": address}))
+        made = field_of(database, cluster, processes)
+        yield made
+        processes.stop()
+        await made.transactions.close()
+        await cluster.close()
+    finally:
+        fleet.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def playground(database: Database, tmp_path: Path) -> AsyncIterator[Field]:
+    """Over a simulated fleet."""
+    async with simulated_field(database, tmp_path) as made:
+        yield made
+
+
+async def driving(field: Field, name: str, fault: str = "", **env: str) -> Child:
+    """A worker that has begun to drive."""
+    worker = field.processes.worker(name, fault=fault, **env)
+    await until(lambda: [c for c in field.processes.claims() if c.worker == name], what=f"{name} drives")
+    return worker
+
+
+async def standing_by(field: Field, name: str, **env: str) -> Child:
+    """A worker that has started."""
+    worker = field.processes.worker(name, **env)
+    await until(lambda: "worker started" in tail(worker), what=f"{name} has started")
+    return worker

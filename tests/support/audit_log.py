@@ -100,7 +100,11 @@ def _write(event: dict[str, Any], versions: dict[tuple[str, str, str], str]) -> 
 
 
 def _version(meta: dict[str, Any]) -> str:
-    """What a write of ours moves: the generation and the marks of an object that has a generation, else its resourceVersion."""
+    """What a write of ours moves: the generation and our marks where there is a generation, else the resourceVersion.
+
+    Controllers write status, and annotations of their own, in between.
+    """
     if "generation" not in meta:
         return str(meta.get("resourceVersion", ""))
-    return f"{meta.get('uid')}/{meta['generation']}/{sorted((meta.get('annotations') or {}).items())}"
+    ours = sorted((k, v) for k, v in (meta.get("annotations") or {}).items() if k.startswith("seawall.dev/"))
+    return f"{meta.get('uid')}/{meta['generation']}/{ours}"
