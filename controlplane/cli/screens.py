@@ -41,7 +41,7 @@ def rollout_screen(view: Mapping[str, Any], fleet: str) -> Group:
     parts: list[Any] = [headline(view, fleet), wave_table(view)]
     parts += [_waiting_line(one) for one in view.get("waitingFor") or ()]
     explanation = view.get("explanation") or {}
-    parts += [_labelled(label, explanation[label]) for label in ("why", "next", "who") if explanation.get(label)]
+    parts += [labelled(label, explanation[label]) for label in ("why", "next", "who") if explanation.get(label)]
     return Group(*parts)
 
 
@@ -72,7 +72,7 @@ def wave_table(view: Mapping[str, Any]) -> Any:
 
 
 def wave_outcome(wave: Mapping[str, Any], rollout_state: str) -> Text:
-    """What became of a wave, in words."""
+    """What became of a wave, in words. Why it halted is the rollout's `why`."""
     from rich.text import Text
 
     state = str(wave["state"])
@@ -80,9 +80,7 @@ def wave_outcome(wave: Mapping[str, Any], rollout_state: str) -> Text:
     if state == "pending" and rollout_state in OVER:
         word = "never started"
     stuck = _sum(wave["counts"], ("stuck",))
-    more = f"  {stuck} STUCK" if stuck else ""
-    reason = f"  {wave['reason']}" if wave.get("reason") and state == "failed" else ""
-    return Text(f"{word}{more}{reason}", style=_WAVE_STYLES.get(state, "dim"))
+    return Text(f"{word}  {stuck} STUCK" if stuck else word, style=_WAVE_STYLES.get(state, "dim"))
 
 
 def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
@@ -107,7 +105,7 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
         *_groups("will wait", plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['gate']}: {w['reason']}"),
     ]
     notes = [("note", n["detail"]) for n in plan.get("notes") or ()]
-    return Group(head, _plan_waves(plan), *(_labelled(label, text) for label, text in [*lines, *notes] if text))
+    return Group(head, _plan_waves(plan), *(labelled(label, text) for label, text in [*lines, *notes] if text))
 
 
 def _plan_waves(plan: Mapping[str, Any]) -> Any:
@@ -141,10 +139,11 @@ def _waiting_line(one: Json) -> Text:
     until = f" until {when(one['until'])}" if one.get("until") else ""
     who = f"; {one['who']} can act" if one.get("who") else ""
     count = f" ({one['targets']} tenants)" if one.get("targets") else ""
-    return _labelled("waits for", f"{one['gate']}: {one['reason']}{until}{count}{who}", "yellow")
+    return labelled("waits for", f"{one['gate']}: {one['reason']}{until}{count}{who}", "yellow")
 
 
-def _labelled(label: str, text: str, style: str = "") -> Text:
+def labelled(label: str, text: str, style: str = "") -> Text:
+    """A line with a dim label."""
     from rich.text import Text
 
     return Text.assemble((f"  {label:<10} ", "dim"), (text, style))

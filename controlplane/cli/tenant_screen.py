@@ -108,4 +108,5 @@ def _last(last: Json | None) -> str:
     if not last:
         return ""
     reason = f": {last['reason']}" if last.get("reason") else ""
-    return f"{last.get('release') or ''} {last['outcome']} {when(last.get('at'))}{reason}"
+    outcome = {"rolledBack": "went back", "stuck": "is stuck"}.get(last["outcome"], last["outcome"])
+    return f"{last['release']} {outcome} {when(last['at'])}{reason}"

@@ -169,5 +169,5 @@ class _Teller:
         for wave in view["waves"]:
             outcome = wave_outcome(wave, str(view["state"])).plain
             if outcome and self._told.get(wave["name"]) != outcome:
-                say(f"{wave['name']}: {outcome}")
+                say(f"{wave['name']}: {outcome}  {wave.get('reason', '')}".rstrip())
             self._told[wave["name"]] = outcome

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import TABLE, Output
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .client import Client, Json
 
 _HISTORY = 8
@@ -50,8 +52,7 @@ def print_why(answer: Json, fleet: str) -> None:
     print_status(answer["status"])
     if answer["history"]:
         stdout().print(Text("  what happened, newest first", style="bold"))
-        for one in answer["history"]:
-            stdout().print(Text(f"    {history_line(one)}"))
+        stdout().print(_history(answer["history"]))
     for view in answer["rollouts"]:
         told = view.get("explanation") or {}
         name = f"  rollout {view.get('release') or view['app']}"
@@ -67,15 +68,27 @@ def print_why(answer: Json, fleet: str) -> None:
         stdout().print(Text.assemble("  fleet: ", (fleet, "bold magenta")))
 
 
-def history_line(one: Json) -> str:
-    """One change of the tenant in a line."""
-    from .look import change_of
-    from .output import when
+def _history(items: list[Json]) -> Table:
+    """What happened to the tenant, a line for each change."""
+    from rich.table import Table
 
-    data: dict[str, Any] = one["data"]
-    change = f"{one['kind']} {change_of(one['type'])}"
-    facts = [f"wave {data['wave']}" if data.get("wave") else "", data.get("release") or "", data.get("reason") or ""]
-    return f"{when(one['at']):<12} {change:<30} {', '.join(filter(None, facts))}".rstrip()
+    from .look import change_of
+    from .output import cell, when
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for one in items:
+        data = one["data"]
+        change = change_of(one["type"]).removeprefix("target-").replace("-", " ")
+        facts = (
+            f"wave {data['wave']}" if data.get("wave") else "",
+            data.get("release") or "",
+            data.get("reason") or "",
+        )
+        grid.add_row(f"    {when(one['at'])}", f"{one['kind']} {change}", cell(", ".join(filter(None, facts))))
+    return grid
 
 
 def _rollouts_of(client: Client, tenant: str) -> list[Json]:

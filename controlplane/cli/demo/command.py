@@ -73,16 +73,16 @@ def play(client: Client, cluster: str, deadline: str) -> list[str]:
         good = story.roll(client, scene.GOOD, show)
     screen.line(f"all 24 tenants in {good.seconds:.1f} s, each verified before its wave passed", "green")
     sentences = [*verdict.good_run(good, 24)]
-    screen.chapter(
-        f"3  {scene.SOURCE} says: release.published {scene.BAD}   (three tenants still load a module it no longer ships)"
-    )
+    screen.chapter(f"3  {scene.SOURCE} says: release.published {scene.BAD}")
+    screen.line("nobody knows yet: three tenants still load a module that it no longer ships", "dim")
     story.register(client, scene.BAD)
     with screen.live_rollout(client.fleet) as show:
         bad = story.roll(client, scene.BAD, show)
     screen.what_broke(bad)
     _, again = story.await_fate(client, {**scene.published(scene.BAD), "id": "demo-again"})
-    screen.line(
-        f"held        no trigger starts odoo/{scene.BAD} until a person lifts it (sent again: {again['fate'][0]['outcome']})"
+    outcome = again["fate"][0]["outcome"]
+    screen.labelled(
+        "held", f"no trigger starts odoo/{scene.BAD} until a person lifts it (the event came again: {outcome})"
     )
     standings = story.standings(client)
     screen.chapter("4  what each tenant runs now")
@@ -96,15 +96,20 @@ def play(client: Client, cluster: str, deadline: str) -> list[str]:
 def _where(stack: Stack, fleet: str, seconds: float, *, keep: bool) -> None:
     from . import screen
 
-    again = f"seawall up --data {stack.data} --fleet {fleet}"
+    again = f"seawall up --data {_short(stack.data)} --fleet {fleet}"
     rows = [
+        ("it runs", "until Ctrl-C") if keep else ("run it again", again),
         ("API", f"{stack.url}   (description: {stack.url}/v1/openapi.json)"),
         ("key", stack.key),
         ("command line", "SEAWALL_PROFILE=demo seawall tenant list"),
         ("docs", "docs/index.md, docs/tutorial/first-rollout.md"),
     ]
-    rows.append(("running", "until Ctrl-C") if keep else ("start it again", again))
     screen.commands(f"Where to look      fleet: {stack.fleet.title}, {seconds:.0f} s in all", rows)
+
+
+def _short(path: Path) -> Path:
+    """A path below the current folder as people write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _verdict(sentences: list[str]) -> None:

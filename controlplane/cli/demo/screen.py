@@ -36,6 +36,13 @@ def line(text: str, style: str = "") -> None:
     stdout().print(Text(f"  {text}", style=style))
 
 
+def labelled(label: str, text: str, style: str = "") -> None:
+    """Print a line of a rollout's summary, aligned with those of its screen."""
+    from controlplane.cli.screens import labelled as make
+
+    stdout().print(make(label, text, style))
+
+
 @contextmanager
 def live_line() -> Iterator[Callable[[str], None]]:
     """A line that is written over on a terminal, and not written elsewhere."""
@@ -71,14 +78,15 @@ def what_broke(run: Rolled) -> None:
         if target["state"] in ("rolledBack", "stuck"):
             by_reason[target["reason"]].append(target["tenant"])
     for reason, names in sorted(by_reason.items()):
-        line(f"broke       {', '.join(sorted(names))}: {reason}", "red")
+        labelled("broke", f"{', '.join(sorted(names))}: {reason}", "red")
     if seconds := way_back_seconds(run.history):
-        line(
-            f"way back    {len(seconds)} tenants on their last good revision again, {spell(max(seconds))} after the failure",
+        labelled(
+            "way back",
+            f"{len(seconds)} tenants on their last good revision again, {spell(max(seconds))} after the failure",
             "green",
         )
     untouched = sum(1 for t in run.targets if not t["startedAt"])
-    line(f"untouched   {untouched} tenants never saw it", "green")
+    labelled("untouched", f"{untouched} tenants never saw it", "green")
 
 
 def way_back_seconds(history: Sequence[Json]) -> list[float]:
