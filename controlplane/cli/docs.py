@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.cli.docs_errors import error_codes
+from controlplane.cli.docs_events import event_types, source_fields, trigger_fields, webhook_fields
 from controlplane.cli.docs_states import rollout_states, target_states, wave_states
 from controlplane.cli.docs_waves import worked_example, worked_strategy
 from controlplane.cli.reference import reference
@@ -77,9 +78,13 @@ def _default(schema: dict[str, Any], *, required: bool) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "cli": reference,
     "error-codes": error_codes,
+    "event-types": event_types,
     "rollout-states": rollout_states,
+    "source-fields": source_fields,
     "strategy-fields": strategy_fields,
     "target-states": target_states,
+    "trigger-fields": trigger_fields,
+    "webhook-fields": webhook_fields,
     "wave-states": wave_states,
     "waves-strategy": worked_strategy,
     "waves-example": worked_example,
