@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from controlplane.ports.stores.approvals import ApprovalStore
+from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.freezes import FreezeStore
@@ -28,6 +29,11 @@ class UnitOfWork(Protocol):
 
     Never make an external call inside it.
     """
+
+    @property
+    def audit_chain(self) -> AuditChainStore:
+        """Sealing the audit trail."""
+        ...
 
     @property
     def configuration(self) -> ConfigStore:

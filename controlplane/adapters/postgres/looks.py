@@ -31,7 +31,7 @@ _CHANGES = text(
 )
 _AUDIT = text(
     """
-    select id, at, actor, action, subject, tenant, detail, trace_id, hash from audit
+    select id, at, actor, action, subject, tenant, detail, trace_id, hash, seal from audit
     where (cast(:since as timestamptz) is null or at >= :since)
       and (cast(:actor as text) is null or actor = :actor)
       and (cast(:action as text) is null or action = :action)

@@ -15,6 +15,7 @@ from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .approvals import PostgresApprovals
+from .audit import PostgresAuditChain
 from .configuration import PostgresConfiguration
 from .events import PostgresEvents
 from .freezes import PostgresFreezes
@@ -55,6 +56,11 @@ class PostgresUnitOfWork:
         self.session = session
         self._now = now
         self.woke = False
+
+    @property
+    def audit_chain(self) -> PostgresAuditChain:
+        """Sealing the audit trail."""
+        return PostgresAuditChain(self.session)
 
     @property
     def configuration(self) -> PostgresConfiguration:

@@ -50,7 +50,8 @@ class AuditEntry(Wire):
     tenant: str | None
     detail: dict[str, Any]
     trace_id: str
-    hash: str | None = Field(description="Chains this entry to the one before, once sealed.")
+    seal: int | None = Field(description="Its place in the chain, once sealed (within five seconds).")
+    hash: str | None = Field(description="Covers this entry and the hash of the seal before it.")
 
 
 @router.get("/v1/changes", operation_id="listChanges", response_model=Page[Change])

@@ -33,6 +33,7 @@ class AuditRecord:
     detail: dict[str, Any]
     trace_id: str
     hash: str | None
+    seal: int | None
 
 
 @dataclass(frozen=True)

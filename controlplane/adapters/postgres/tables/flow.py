@@ -192,10 +192,14 @@ class ApiKey(SQLModel, table=True):
 
 
 class Audit(SQLModel, table=True):
-    """Who did what to what, inserted in the deciding transaction. `hash` chains rows once the sealer has passed."""
+    """Who did what to what, inserted in the deciding transaction. `seal` and `hash` chain rows once the sealer has passed."""
 
     __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_tenant", "tenant", "id"),)
+    __table_args__ = (
+        Index("ix_audit_tenant", "tenant", "id"),
+        Index("ix_audit_seal", "seal", unique=True),
+        Index("ix_audit_unsealed", "id", postgresql_where=text("seal is null")),
+    )
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     at: datetime = instant(default_now=True)
     actor: str
@@ -205,6 +209,7 @@ class Audit(SQLModel, table=True):
     detail: dict[str, Any] = json_field()
     trace_id: str = ""
     hash: str | None = None
+    seal: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
 
 
 class Worker(SQLModel, table=True):
