@@ -91,6 +91,12 @@ def peak_resources(
     return {name: amount for name, amount in add(*steady.values(), surge, jobs).items() if amount}
 
 
+def steady_resources(content: Rendered, *, defaults: LimitDefaults | None = None) -> Resources:
+    """What content uses when nothing changes in it, autoscalers at their maximum: another app of the same namespace."""
+    judge, scaled = _Judge((), defaults or LimitDefaults()), _max_replicas(content.objects)
+    return add({}, *(judge.steady(item, scaled) for item in content.objects))
+
+
 def fit(peak: Mapping[str, Decimal], hard: Mapping[str, Decimal], used_by_others: Mapping[str, Decimal]) -> Fit:
     """Compare a peak with `hard` minus what others use; only resources that the quota names can be short."""
     short: dict[str, Shortfall] = {}

@@ -40,7 +40,12 @@ _TARGETS = text(
            t.apps -> :app as app, e.slot_id, e.dirty, ta.app is not null as installed,
            coalesce(ta.values, '{}'::jsonb) as values, coalesce(ta.revision, 0) as revision,
            coalesce(ta.verified_revision, 0) as verified_revision, ta.deferred_until,
-           r.release_version as version, r.content_hash as content, r.values_hash
+           r.release_version as version, r.content_hash as content, r.values_hash,
+           coalesce((
+               select string_agg(concat_ws('/', o.app, v.release_version, v.values_hash), ',' order by o.app)
+               from tenant_apps o join revisions v using (tenant, environment, app, revision)
+               where o.tenant = e.tenant and o.environment = e.environment and o.app <> :app
+           ), '') as others
     from environments e
     join tenants t on t.tenant = e.tenant
     left join tenant_apps ta on (ta.tenant, ta.environment, ta.app) = (e.tenant, e.environment, :app)
@@ -67,6 +72,14 @@ _CONTENTS = text(
     """
     select c.tenant, c.hash, c.body from contents c
     join unnest(cast(:tenants as text[]), cast(:hashes as text[])) as u(tenant, hash) on (c.tenant, c.hash) = (u.tenant, u.hash)
+    """
+)
+_OTHER_APPS = text(
+    """
+    select o.tenant, c.body from tenant_apps o
+    join revisions v using (tenant, environment, app, revision)
+    join contents c on (c.tenant, c.hash) = (v.tenant, v.content_hash)
+    where o.environment = :environment and o.app <> :app and o.tenant = any(:tenants)
     """
 )
 _PHASE_TIMES = text(
@@ -144,6 +157,11 @@ class RolloutFactsQueries:
         """Content bodies by (tenant, hash)."""
         rows = await self._all(_CONTENTS, tenants=[tenant for tenant, _ in keys], hashes=[hash_ for _, hash_ in keys])
         return {(row["tenant"], row["hash"]): bytes(row["body"]) for row in rows}
+
+    async def other_apps(self, app: str, environment: str, tenants: Collection[str]) -> list[tuple[str, bytes]]:
+        """What other apps of these environments run."""
+        rows = await self._all(_OTHER_APPS, app=app, environment=environment, tenants=sorted(tenants))
+        return [(row["tenant"], bytes(row["body"])) for row in rows]
 
     async def phase_times(self, app: str) -> list[PhaseTimes]:
         """Percentiles over the newest 2,000 verified targets of the newest 20 rollouts."""

@@ -27,7 +27,7 @@ class TargetRow:
     """One tenant's app in one environment as the registry knows it, for the planner.
 
     `installed` is False where the environment has no row for the app yet. `layers` are the tenant's and the
-    environment's values.
+    environment's values. `others` names what other apps of the environment run, so that equal surroundings are equal text.
     """
 
     tenant: str
@@ -51,6 +51,7 @@ class TargetRow:
     version: str | None
     content: str | None
     values_hash: str | None
+    others: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ class RolloutFacts(Protocol):
         """Content bodies by (tenant, hash); those that don't exist are left out."""
         ...
 
+    async def other_apps(self, app: str, environment: str, tenants: Collection[str]) -> list[tuple[str, bytes]]:
+        """(tenant, content body) of what other apps of these environments run now."""
+        ...
+
     async def phase_times(self, app: str) -> list[PhaseTimes]:
         """How long phases took for the newest targets of this app."""
         ...

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from controlplane.domain.errors import ConflictError, DependencyError
 from controlplane.domain.manifests import Manifest, Rendered, mark
 from controlplane.domain.plans import Note
-from controlplane.domain.quota import Fit, fit, peak_resources
+from controlplane.domain.quota import Fit, fit, peak_resources, steady_resources
+from controlplane.domain.resources import add
 from controlplane.domain.targets import TargetProblem
 from controlplane.ports.clusters import Cluster, RejectedError
 from controlplane.ports.stores.rollout_rows import TargetRow
@@ -60,8 +61,8 @@ async def examine(
     """Compare what targets would be given with their quotas and, where `dry_run`, with their cluster."""
     cases = _cases(snapshot.targets, offered)
     looked_at, more = cases[:MAX_CASES], len(cases) - MAX_CASES
-    previous = await _previous(tools, looked_at)
-    fits = await asyncio.to_thread(_fits, looked_at, previous, snapshot)
+    present = await _present(tools, looked_at, app)
+    fits = await asyncio.to_thread(_fits, looked_at, present, snapshot)
     notes = []
     if more > 0:
         detail = (
@@ -80,7 +81,8 @@ def _cases(rows: Sequence[TargetRow], offered: Mapping[str, Offer]) -> list[_Cas
     for row in rows:
         given = offered.get(row.tenant)
         if isinstance(given, Given) and given.template is not None and given.content != row.content:
-            groups[row.cluster, row.tier, row.version, row.values_hash, given.version, given.values_hash].append(row)
+            now = (row.cluster, row.tier, row.version, row.values_hash, row.others)
+            groups[(*now, given.version, given.values_hash)].append(row)
     cases = []
     for members in groups.values():
         given = offered[members[0].tenant]
@@ -89,12 +91,28 @@ def _cases(rows: Sequence[TargetRow], offered: Mapping[str, Offer]) -> list[_Cas
     return cases
 
 
-async def _previous(tools: RolloutTools, cases: Sequence[_Case]) -> dict[str, Rendered]:
-    """What the samples run now, by tenant."""
+@dataclass(frozen=True)
+class _Present:
+    """What the samples run now, by tenant: the app's content, and that of other apps beside it."""
+
+    app: Mapping[str, Rendered]
+    others: Mapping[str, list[Rendered]]
+
+
+async def _present(tools: RolloutTools, cases: Sequence[_Case], app: str) -> _Present:
     keys = [(case.sample.tenant, case.sample.content) for case in cases if case.sample.content]
+    crowded = [case.sample for case in cases if case.sample.others]
     async with tools.open() as uow:
         bodies = await uow.rollouts.contents(keys) if keys else {}
-    return {tenant: rendered_from(body) for (tenant, _), body in bodies.items()}
+        beside = (
+            await uow.rollouts.other_apps(app, crowded[0].environment, [row.tenant for row in crowded])
+            if crowded
+            else []
+        )
+    others: defaultdict[str, list[Rendered]] = defaultdict(list)
+    for tenant, body in beside:
+        others[tenant].append(rendered_from(body))
+    return _Present({tenant: rendered_from(body) for (tenant, _), body in bodies.items()}, others)
 
 
 def rendered_from(body: bytes) -> Rendered:
@@ -102,15 +120,16 @@ def rendered_from(body: bytes) -> Rendered:
     return Rendered.model_validate(json.loads(zlib.decompress(body)))
 
 
-def _fits(cases: Sequence[_Case], previous: Mapping[str, Rendered], snapshot: Snapshot) -> dict[str, Fit]:
+def _fits(cases: Sequence[_Case], present: _Present, snapshot: Snapshot) -> dict[str, Fit]:
     found: dict[str, Fit] = {}
     for case in cases:
-        tier = snapshot.tiers.get(case.sample.tier)
+        tier, tenant = snapshot.tiers.get(case.sample.tier), case.sample.tenant
         if tier is None or case.given.template is None:
             continue
-        before = previous.get(case.sample.tenant)
-        peak = peak_resources(case.given.template.rendered, previous=before, defaults=tier.limit_defaults())
-        found |= dict.fromkeys((row.tenant for row in case.rows), fit(peak, tier.resources(), {}))
+        defaults = tier.limit_defaults()
+        peak = peak_resources(case.given.template.rendered, previous=present.app.get(tenant), defaults=defaults)
+        beside = add({}, *(steady_resources(other, defaults=defaults) for other in present.others.get(tenant, ())))
+        found |= dict.fromkeys((row.tenant for row in case.rows), fit(peak, tier.resources(), beside))
     return found
 
 

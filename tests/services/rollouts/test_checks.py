@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import compress
 
 import pytest
+import yaml
 
 from controlplane.adapters.clusters import ClusterRegistry
+from controlplane.domain.manifests import Rendered
+from controlplane.domain.names import canonical_json
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.formats import RenderInputs, format_for
 from controlplane.formats.namespaces import only_writes_namespace
@@ -40,6 +44,28 @@ async def test_a_field_the_server_will_not_change_leaves_every_target_of_that_ch
     assert len(unknown) == 1
     assert unknown[0].startswith("For 2 targets it is unknown")
     assert "aks-1 answered cluster-not-configured" in unknown[0]
+
+
+async def test_what_another_app_of_the_environment_uses_is_not_free(fleet: Fleet, tools: RolloutTools) -> None:
+    """Tier: 500m. The other app stands there with 350m; odoo at its peak (old pod, new pod) needs 200m."""
+    fleet.release("17.0.9", chart())
+    fleet.config("tiers", "standard", {"quota": {"requests.cpu": "500m"}})
+    beside = yaml.safe_load(DEPLOYMENT.replace("{{ .Release.Service }}", "x").replace("{{ .Values.replicas }}", "1").replace(
+        "{{ .Values.images.web }}", IMAGE).replace("cpu: 100m", "cpu: 350m"))  # fmt: skip
+    rendered = Rendered(objects=(beside,))
+    fleet.run(
+        "insert into contents values ('zed-fr', 'sha256:other', %s)", compress(canonical_json(rendered.model_dump()))
+    )
+    fleet.run(
+        "insert into tenant_apps (tenant, environment, app, values_version, revision) values ('zed-fr', 'production', 'pos', 1, 1)"
+    )
+    fleet.run(
+        "insert into revisions (tenant, environment, app, revision, release_version, content_hash, values_hash, base_revision, state)"
+        " values ('zed-fr', 'production', 'pos', 1, '1', 'sha256:other', 'v', 0, 'verified')"
+    )
+    plan = (await prepare(tools, ALL)).plan
+    assert [(w.tenant, w.gate) for w in plan.waiting_for] == [("zed-fr", "quota")]
+    assert "requests.cpu needs 200m at the peak and 150m is free" in plan.waiting_for[0].reason
 
 
 @pytest.mark.parametrize(
