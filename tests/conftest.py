@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.plugins.database",
     "tests.plugins.fleet",
     "tests.plugins.operations",
+    "tests.plugins.prometheus",
 ]

@@ -196,13 +196,19 @@ def _choose_forward(draft: Draft) -> tuple[str, ...]:
     waves = [wave for wave in draft.waves() if wave.state is WaveState.RUNNING]
     if not waves or any(wave.ill for wave in draft.waves()):
         return ()
-    if any(opening(draft.gates(wave.index, "during"), draft.now)[0] != "open" for wave in waves):
+    if any(_unmeasured(draft, wave) for wave in waves):
         return ()
     free = min(BATCH, draft.memory.plan.limits.in_flight - draft.in_flight)
     chosen: list[str] = []
     for wave in waves:
         chosen += _pending(draft, wave, free - len(chosen))
     return tuple(chosen)
+
+
+def _unmeasured(draft: Draft, wave: WaveNow) -> bool:
+    """Whether a gate of the wave does not pass (yet) what the wave has changed; before the first change there is nothing to see."""
+    changed = wave.moving + wave.verified + wave.failed
+    return bool(changed) and opening(draft.gates(wave.index, "during"), draft.now)[0] != "open"
 
 
 def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:

@@ -79,6 +79,9 @@ class Gatekeeper:
         kind, spec = GATES[gate.kind], read_spec(gate.kind, gate.spec)
         while True:
             scene = self._scene(gate.key)
+            if gate.key.place == "during" and not scene.changed:
+                await asyncio.sleep(kind.interval(spec))
+                continue
             evidence, judged = await self._look(gate, spec, scene)
             if (judged.verdict, judged.reason) != (
                 self._memory.gates[gate.key].verdict,

@@ -16,6 +16,7 @@ from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.remote import LocalBackend
 from controlplane.domain.errors import DependencyError
@@ -64,19 +65,24 @@ class Stage:
     tools: RolloutTools
     gates: list[Gate] = field(default_factory=list)
     runners: list[Runner] = field(default_factory=list)
+    metrics_url: str = ""
 
     def worker(self, name: str) -> Runner:
         """Another worker in this process."""
         store, gate = PostgresEngineStore(self.transactions), Gate(OneCluster(self.cluster))
-        gates = GatePorts(votes=PostgresVotes(self.transactions))
         runner = Runner(
             PostgresLeases(self.transactions),
             name,
-            {"rollout": lambda lease, stop: drive(store, gate, lease, stop, gates)},
+            {"rollout": lambda lease, stop: drive(store, gate, lease, stop, self.gate_ports())},
         )
         self.gates.append(gate)
         self.runners.append(runner)
         return runner
+
+    def gate_ports(self) -> GatePorts:
+        """What gates may ask, with the metric source the test has set by the time a rollout is taken up."""
+        metrics = Prometheus(self.metrics_url) if self.metrics_url else None
+        return GatePorts(PostgresVotes(self.transactions), metrics)
 
     async def tenants(self, names: Sequence[str], **options: Any) -> None:
         """Tenants with namespaces, nothing installed."""
