@@ -51,24 +51,44 @@ class Relay:
     """Moves what is committed to the bus. Several may run; each row is taken by one at a time."""
 
     def __init__(
-        self, transactions: Open, bus: Bus, expressions: Expressions, draining: asyncio.Event | None = None
+        self,
+        transactions: Open,
+        bus: Bus,
+        expressions: Expressions,
+        draining: asyncio.Event | None = None,
+        *,
+        batch: int = BATCH,
     ) -> None:
         self._open = transactions
         self._bus = bus
         self._expressions = expressions
         self._ensured = 0.0
-        self._owed: list[OutboxRow] = []
+        self._planned = 0
+        self._batch = batch
         self.hint = asyncio.Event()
         self.draining = draining or asyncio.Event()
 
     async def step(self) -> int:
-        """Move one batch; returns how many rows it had. Raises DependencyError; what was claimed is tried again by the next step."""
-        rows = self._owed or await self._claim()
-        self._owed = list(rows)
+        """Move one batch; returns how many rows it had. Raises DependencyError; rows that did not arrive come first next time."""
+        rows = await self._claim()
         if rows:
-            await self._publish(rows)
-            self._owed = []
+            try:
+                await self._publish(rows)
+            except BusUnavailableError:
+                async with self._open() as uow:
+                    await uow.outbox.release([row.id for row in rows])
+                raise
         return len(rows)
+
+    async def plan_ahead(self) -> None:
+        """While the bus is away: plan the deliveries of everything that waits, so that subscribers hear of it all the same."""
+        while not self.draining.is_set():
+            async with self._open() as uow:
+                rows = await uow.outbox.peek(self._planned, self._batch)
+                await plan_deliveries(uow, self._expressions, rows)
+            if not rows:
+                return
+            self._planned = rows[-1].id
 
     async def run(self) -> None:
         """Move batches until draining: at once when there is a hint, else twice a second."""
@@ -80,15 +100,23 @@ class Relay:
             except DependencyError as error:
                 metrics.RELAY_FAILURES.labels(error.code).inc()
                 log.warning("the relay could not go on, will try again", code=error.code, detail=error.detail)
-                self._ensured = 0.0 if isinstance(error, BusUnavailableError) else self._ensured
+                if isinstance(error, BusUnavailableError):
+                    await self._without_bus()
                 await self._pause(RETRY_SECONDS)
                 continue
-            if moved < BATCH:
+            if moved < self._batch:
                 await self._pause(POLL_SECONDS)
+
+    async def _without_bus(self) -> None:
+        self._ensured = 0.0
+        try:
+            await self.plan_ahead()
+        except DependencyError as error:
+            log.warning("deliveries could not be planned either", code=error.code)
 
     async def _claim(self) -> Sequence[OutboxRow]:
         async with self._open() as uow:
-            rows = await uow.outbox.claim(BATCH, HOLD)
+            rows = await uow.outbox.claim(self._batch, HOLD)
             await plan_deliveries(uow, self._expressions, rows)
         if rows:
             fault_point("relay:after-claim")

@@ -25,6 +25,10 @@ _CLAIM = text(
     " update outbox o set claimed_until = clock_timestamp() + :hold from free where o.id = free.id"
     " returning o.id, o.subject, o.msg_id, o.payload, o.headers, o.created_at"
 )
+_RELEASE = text("update outbox set claimed_until = null where id = any(:ids)")
+_PEEK = text(
+    "select id, subject, msg_id, payload, headers, created_at from outbox where id > :after order by id limit :limit"
+)
 _DELETE = text("delete from outbox where id = any(:ids)")
 _DEPTH = text("select count(*) from (select 1 from outbox limit :most) as counted")
 _OLDEST = text("select coalesce(clock_timestamp() - min(created_at), interval '0') from outbox")
@@ -75,10 +79,16 @@ class PostgresOutbox:
         """Take the oldest free rows."""
         await self._session.execute(_ONE_AT_A_TIME)
         rows = (await self._session.execute(_CLAIM, {"limit": limit, "hold": hold})).all()
-        return [
-            OutboxRow(r.id, r.subject, r.msg_id, r.payload, r.headers, r.created_at)
-            for r in sorted(rows, key=lambda r: int(r.id))
-        ]
+        return [_outbox_row(row) for row in sorted(rows, key=lambda row: int(row.id))]
+
+    async def release(self, ids: Sequence[int]) -> None:
+        """They did not arrive."""
+        await self._session.execute(_RELEASE, {"ids": list(ids)})
+
+    async def peek(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        """Look without taking."""
+        rows = (await self._session.execute(_PEEK, {"after": after, "limit": limit})).all()
+        return [_outbox_row(row) for row in rows]
 
     async def delete(self, ids: Sequence[int]) -> None:
         """They arrived."""
@@ -142,6 +152,10 @@ class PostgresDeliveries:
     async def redrive(self, delivery_id: uuid.UUID) -> bool:
         """Make it due again."""
         return (await self._session.execute(_REDRIVE, {"id": delivery_id})).first() is not None
+
+
+def _outbox_row(row: Row[Any]) -> OutboxRow:
+    return OutboxRow(row.id, row.subject, row.msg_id, row.payload, row.headers, row.created_at)
 
 
 def _delivery(row: Row[Any]) -> DeliveryRow:

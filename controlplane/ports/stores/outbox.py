@@ -30,6 +30,14 @@ class OutboxStore(Protocol):
         """Take the oldest free rows; nobody else takes them for `hold`. One claim at a time, so that events leave in order."""
         ...
 
+    async def release(self, ids: Sequence[int]) -> None:
+        """They did not arrive: whoever claims next gets them first."""
+        ...
+
+    async def peek(self, after: int, limit: int) -> Sequence[OutboxRow]:
+        """Rows after a number, in order, free or not; nothing is taken."""
+        ...
+
     async def delete(self, ids: Sequence[int]) -> None:
         """They arrived."""
         ...
