@@ -14,7 +14,15 @@ from typing import Any
 
 from controlplane.cli.docs_errors import error_codes
 from controlplane.cli.docs_events import event_types, source_fields, trigger_fields, webhook_fields
-from controlplane.cli.docs_states import rollout_states, target_states, wave_states
+from controlplane.cli.docs_states import (
+    item_states,
+    operation_states,
+    rollout_states,
+    target_states,
+    tenant_phases,
+    wave_states,
+)
+from controlplane.cli.docs_walls import deployer_rights, tier_fields, wall_objects_table
 from controlplane.cli.docs_waves import worked_example, worked_strategy
 from controlplane.cli.reference import reference
 from controlplane.domain.strategies import Strategy
@@ -79,12 +87,18 @@ GENERATED: dict[str, Callable[[], str]] = {
     "cli": reference,
     "error-codes": error_codes,
     "event-types": event_types,
+    "deployer-rights": deployer_rights,
+    "item-states": item_states,
+    "operation-states": operation_states,
     "rollout-states": rollout_states,
     "source-fields": source_fields,
     "strategy-fields": strategy_fields,
     "target-states": target_states,
     "trigger-fields": trigger_fields,
     "webhook-fields": webhook_fields,
+    "tenant-phases": tenant_phases,
+    "tier-fields": tier_fields,
+    "wall-objects": wall_objects_table,
     "wave-states": wave_states,
     "waves-strategy": worked_strategy,
     "waves-example": worked_example,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from controlplane.domain.operations import ITEM_TRANSITIONS, OPERATION_TRANSITIONS
 from controlplane.domain.rollouts import ROLLOUT_TRANSITIONS, TARGET_TRANSITIONS, WAVE_TRANSITIONS
+from controlplane.domain.tenants import PHASE_TRANSITIONS
 
 
 def rollout_states() -> str:
@@ -21,6 +23,21 @@ def wave_states() -> str:
 def target_states() -> str:
     """The states of a target."""
     return _diagram(TARGET_TRANSITIONS)
+
+
+def tenant_phases() -> str:
+    """The phases of a tenant."""
+    return _diagram(PHASE_TRANSITIONS)
+
+
+def operation_states() -> str:
+    """The states of an operation."""
+    return _diagram(OPERATION_TRANSITIONS)
+
+
+def item_states() -> str:
+    """The states of one item of an operation."""
+    return _diagram(ITEM_TRANSITIONS)
 
 
 def _diagram[S: StrEnum](table: Mapping[S, frozenset[S]]) -> str:

@@ -31,14 +31,22 @@ class NotInstalledError(ConflictError):
 
 async def install(run: Run, items: Sequence[Item]) -> None:
     """Start what is missing, then judge each item by its targets."""
+    before = {item.ordinal: _fingerprint(item) for item in items}
     targets = await _targets(run)
     started = await _start_missing(run, items, targets)
     if started:
         targets = await _targets(run)
     for item in items:
         _judge(run, item, targets)
-    async with run.transaction() as uow:
-        await uow.operations.save_items(run.operation.id, items)
+    changed = [item for item in items if _fingerprint(item) != before[item.ordinal]]
+    if changed:
+        async with run.transaction() as uow:
+            await uow.operations.save_items(run.operation.id, changed)
+
+
+def _fingerprint(item: Item) -> tuple[object, ...]:
+    """What of an item this stage may change: only items that did are written."""
+    return item.state, item.stage, repr(item.memory), item.problem is None
 
 
 async def _targets(run: Run) -> dict[_Key, InstalledTarget]:
@@ -114,7 +122,7 @@ def _judge(run: Run, item: Item, targets: Mapping[_Key, InstalledTarget]) -> Non
         run.move(item, ItemState.SUCCEEDED, "done")
         return
     run.move(item, ItemState.WAITING)
-    reason = f"rollout {waiting.rollout_id} installs {waiting.app} ({waiting.state})"
+    reason = f"rollout {waiting.rollout_id} installs {waiting.app}"
     item.memory["waiting"] = {"gate": "rollout", "reason": reason, "tenant": item.tenant}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.domain.adoption import differences
-from controlplane.domain.errors import ConflictError, InvalidError, SeawallError
+from controlplane.domain.errors import ConflictError, SeawallError
 from controlplane.domain.manifests import Manifest
 from controlplane.domain.names import INSTALLATION_ANNOTATION, digest_of
 from controlplane.domain.operations import ItemState
@@ -198,11 +198,16 @@ async def _adopt(run: Run, cluster: Cluster, job: WallJob) -> NamespaceView:
     other = view.annotations.get(INSTALLATION_ANNOTATION)
     if run.specs[at.tenant].adopt != "if-identical" or other not in (None, str(run.installation)):
         raise _foreign(at, other)
-    found = [d for manifest in job.objects for d in differences(manifest, await _read(run, cluster, at, manifest))]
+    found = [d for one in job.objects for d in differences(_content(one), await _read(run, cluster, at, one))]
     if found:
         detail = f"Namespace {at.namespace} differs from the walls in {len(found)} places, first {found[0]}."
         raise ConflictError(f"{detail} Make it equal, or onboard with adopt: observe.", code="namespace-not-identical")
     return view
+
+
+def _content(manifest: Manifest) -> Manifest:
+    """What must be equal before anything of ours is written: all but our marks, which nobody else can set."""
+    return {**manifest, "metadata": {"name": manifest["metadata"]["name"]}}
 
 
 async def _read(run: Run, cluster: Cluster, at: TakenEnvironment, manifest: Manifest) -> Manifest | None:
@@ -261,9 +266,3 @@ async def _fences_of(run: Run, jobs: Sequence[WallJob]) -> dict[tuple[str, str],
             if view is not None:
                 found[job.place.tenant, job.place.environment] = view.epoch
     return found
-
-
-def check_tier(run: Run, tenant: str) -> None:
-    """Refuse a tier that went away meanwhile."""
-    if run.specs[tenant].tier not in run.tiers:
-        raise InvalidError(f"Tier {run.specs[tenant].tier} does not exist any more.", code="unknown-tier")

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from controlplane.domain.errors import ConflictError, InvalidError, SeawallError
+from controlplane.domain.tiers import ClusterSpec, TierSpec
+from controlplane.domain.walls_objects import Place, wall_objects
 from controlplane.ports.clusters import Fence
 from controlplane.ports.leases import HeldLease
 from controlplane.ports.stores.operations import OperationRecord
@@ -116,6 +118,44 @@ async def test_a_foreign_namespace_is_refused_and_untouched(works: Works) -> Non
     assert view is not None
     assert (view.labels.get("team"), view.epoch) == ("other", 0)
     assert not works.objects("acme-fr") & WALLS
+
+
+async def _made_by_hand(works: Works, name: str, **tier: Any) -> None:
+    """A namespace with the objects that the walls would have, made by somebody else."""
+    works.world.create_namespace(name, {}, {})
+    cluster = ClusterSpec.model_validate({"region": "west"})
+    for manifest in wall_objects(Place(name, "production", name), TierSpec(**tier), cluster):
+        theirs = {**manifest, "metadata": {"name": manifest["metadata"]["name"]}}
+        await works.cluster.control("foreign_write", namespace=name, manifest=theirs, manager="kubectl")
+
+
+async def test_an_identical_namespace_is_taken_over_and_sealed(works: Works) -> None:
+    await _made_by_hand(works, "acme-fr", quota={"requests.cpu": "2", "requests.memory": "4Gi", "pods": "20"})
+    before = works.world.read_namespace("acme-fr")
+    assert before is not None
+    assert (await works.finish(await accepted(works, adopt="if-identical"))).state == "succeeded"
+    view = await works.cluster.read_namespace("acme-fr")
+    assert view is not None
+    assert (view.uid, view.labels["seawall.dev/fenced"]) == (before["metadata"]["uid"], "true")
+    assert works.fleet.ask("select uid, epoch from environments") == [(view.uid, view.epoch)]
+
+
+async def test_a_namespace_that_differs_is_refused_with_the_first_difference_and_untouched(works: Works) -> None:
+    await _made_by_hand(works, "acme-fr", quota={"requests.cpu": "4", "requests.memory": "4Gi", "pods": "20"})
+    operation = await works.finish(await accepted(works, adopt="if-identical"))
+    assert operation.problem is not None
+    assert operation.problem["code"] == "namespace-not-identical"
+    assert "/ResourceQuota/seawall/spec/hard/requests.cpu" in operation.problem["detail"]
+    view = await works.cluster.read_namespace("acme-fr")
+    assert view is not None
+    assert view.epoch == 0
+
+
+async def test_an_onboarding_waits_until_a_terminating_namespace_is_gone(works: Works) -> None:
+    works.world.create_namespace("acme-fr", {}, {})
+    works.world.terminate("acme-fr")
+    assert (await works.finish(await accepted(works))).state == "succeeded"
+    assert works.objects("acme-fr") >= WALLS
 
 
 async def test_observing_writes_nothing_and_reports_owners_and_refusals(works: Works) -> None:
