@@ -9,6 +9,7 @@ from functools import cached_property
 
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
+from controlplane.adapters.engine_metrics import PrometheusMeters
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.identity.oidc import OidcTokens
@@ -29,6 +30,7 @@ from controlplane.ports.expressions import Expressions
 from controlplane.ports.gates import GatePorts
 from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
+from controlplane.ports.meters import Meters
 from controlplane.ports.secrets import Secrets
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.services.events.process import EventTools
@@ -78,7 +80,12 @@ class Container:
     @cached_property
     def engine_store(self) -> EngineStore:
         """What drivers of rollouts read and write."""
-        return PostgresEngineStore(self.database)
+        return PostgresEngineStore(self.database, self.meters)
+
+    @cached_property
+    def meters(self) -> Meters:
+        """What the engine counts, for /metrics."""
+        return PrometheusMeters()
 
     @cached_property
     def gate_ports(self) -> GatePorts:

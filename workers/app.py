@@ -21,6 +21,7 @@ from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
 from . import hearing, housekeeping, machine, observe, operations, presence, rollouts
+from .measured import measured
 from .runner import Drive, Runner
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,9 @@ type MakeDrive = Callable[[Work], Drive]
 type Loop = Callable[[Work, Runner], Awaitable[None]]
 
 DRIVES: Mapping[str, MakeDrive] = {
-    "rollout": lambda work: rollouts.drive_with(work.container.engine_store, work.fleet, work.container.gate_ports),
+    "rollout": lambda work: rollouts.drive_with(
+        work.container.engine_store, work.fleet, work.container.gate_ports, work.container.meters
+    ),
     "operation": lambda work: operations.drive_with(work.container.operation_tools(work.fleet)),
 }
 LOOPS: Sequence[Loop] = (
@@ -65,7 +68,9 @@ async def work(container: Container, clusters: frozenset[str] | None, stop: asyn
     leases = PostgresLeases(
         container.database, schema_version=settings.plan_schema, clusters=clusters, ttl=settings.lease_seconds
     )
-    runner = Runner(leases, shared.holder, {kind: make(shared) for kind, make in DRIVES.items()})
+    meters = container.meters
+    drives = {kind: measured(kind, make(shared), meters) for kind, make in DRIVES.items()}
+    runner = Runner(leases, shared.holder, drives, meters=meters)
     loops = [asyncio.ensure_future(loop(shared, runner)) for loop in LOOPS]
     loops.append(asyncio.ensure_future(runner.sweep_forever()))
     waiting = asyncio.ensure_future(stop.wait())

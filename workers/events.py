@@ -11,7 +11,7 @@ from controlplane.adapters import event_metrics as metrics
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.faults import fault_point
 from controlplane.ports.stores.events import EventRecord
-from controlplane.ports.trace import linked_span
+from controlplane.ports.trace import continued_span
 from controlplane.services.events.process import EventTools, bury, claim_due, process
 
 from .waits import first_of
@@ -55,7 +55,7 @@ class Events:
                 await first_of(self._hint, draining, seconds=SWEEP_SECONDS)
 
     async def _one(self, record: EventRecord) -> None:
-        with linked_span("event", record.trace):
+        with continued_span("event", record.trace):
             async with self._gate:
                 try:
                     await process(self._tools, record)

@@ -11,6 +11,7 @@ import structlog
 
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.leases import HeldLease, LeaseLostError, Leases
+from controlplane.ports.meters import SILENT, Meters
 
 SWEEP_SECONDS = 1.0
 
@@ -23,11 +24,14 @@ type Drive = Callable[[HeldLease, asyncio.Event], Awaitable[None]]
 class Runner:
     """Claims leases of the kinds it can drive and runs one task per subject."""
 
-    def __init__(self, leases: Leases, holder: str, drives: Mapping[str, Drive], *, most: int = 64) -> None:
+    def __init__(
+        self, leases: Leases, holder: str, drives: Mapping[str, Drive], *, most: int = 64, meters: Meters = SILENT
+    ) -> None:
         self._leases = leases
         self._holder = holder
         self._drives = drives
         self._most = most
+        self._meters = meters
         self._tasks: dict[tuple[str, uuid.UUID], asyncio.Task[None]] = {}
         self.draining = asyncio.Event()
 
@@ -54,7 +58,8 @@ class Runner:
         while not self.draining.is_set():
             try:
                 for due in await self._leases.due(tuple(self._drives)):
-                    await self.nudge(due.kind, due.subject_id)
+                    if await self.nudge(due.kind, due.subject_id):
+                        self._meters.swept(due.kind, due.late)
             except DependencyError as error:
                 log.warning("sweep failed, will try again", code=error.code, detail=error.detail)
             with contextlib.suppress(TimeoutError):

@@ -13,7 +13,7 @@ import structlog
 from controlplane.adapters import event_metrics as metrics
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.bus import Bus, Queue, Received
-from controlplane.ports.trace import linked_span
+from controlplane.ports.trace import continued_span
 
 from .waits import each
 
@@ -49,7 +49,7 @@ class Wakeups:
             log.exception("a wake-up can't be read", subject=message.subject)
             await message.drop()
             return
-        with linked_span(f"wake {kind}", message.headers):
+        with continued_span(f"wake {kind}", message.headers):
             held = await self._hand_on(kind, subject_id)
         metrics.WAKEUPS.labels("held" if held else "later").inc()
         if held:

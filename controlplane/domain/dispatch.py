@@ -20,6 +20,7 @@ from controlplane.domain.exposure import (
     rollback_reservations_for,
     rollout_scope,
 )
+from controlplane.domain.exposure import Refusal as NoPlace
 from controlplane.domain.plans import WayBackKind
 from controlplane.domain.progress import granted, granted_onward
 from controlplane.domain.rollouts import TARGET_TRANSITIONS, TargetState, check_transition
@@ -75,8 +76,11 @@ def start(
     rows: Mapping[str, EnvironmentRow],
     budgets: Mapping[str, Budget],
     timeline: int,
-) -> list[Started]:
-    """Grant places in order and move who got one. `timeline` is PostgreSQL's: epochs of a later one are always higher."""
+) -> tuple[list[Started], tuple[NoPlace[str], ...]]:
+    """Grant places in order and move who got one; gives who starts, and who found no place in which scope.
+
+    `timeline` is PostgreSQL's: epochs of a later one are always higher.
+    """
     needs = [Candidate(tenant, needs_of(draft, tenant)) for tenant in candidates]
     shared = {FLEET_IN_FLIGHT, rollout_scope(draft.memory.id)}
     grants = grant(needs, budgets, shared=shared & set(budgets))
@@ -91,7 +95,7 @@ def start(
         waits = Refusal("wait", why, f"no place left in {refusal.scope}")
         draft.remember(replace(_wait(draft, target, waits), retry_at=draft.now + BUDGET_WAIT))
         draft.look_at(draft.now + BUDGET_WAIT, target.tenant)
-    return started
+    return started, grants.refused
 
 
 def _start(draft: Draft, tenant: str, asked: Asked, row: EnvironmentRow, epoch: int) -> TargetNow:

@@ -66,6 +66,11 @@ def rollout_scope(rollout_id: str, what: str = "inFlight") -> str:
     return f"rollout:{rollout_id}/{what}"
 
 
+def kind_of(scope: str) -> str:
+    """Give the kind of a budget without the names in it, e.g. `cluster inFlight` of `cluster:aks-1/inFlight`."""
+    return " ".join(part.partition(":")[0] for part in scope.split("/"))
+
+
 def reservations_for(target: Placed, rollout_id: str, limits: ResolvedLimits) -> dict[str, int]:
     """Say what a target takes to go forward, in lock order.
 

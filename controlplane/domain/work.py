@@ -18,6 +18,8 @@ from controlplane.domain.manifests import (
 )
 
 type Verb = Literal["seal", "apply", "create", "delete"]
+type DeliveryKind = Literal["apply"]
+"""How a release reaches a cluster. `apply`: Seawall writes the objects itself."""
 _STEPS = uuid.UUID("5ea3a11d-5ea3-4a11-8d5e-a3a11d5ea3a1")
 
 

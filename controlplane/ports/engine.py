@@ -14,7 +14,7 @@ from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen, Memory
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.manifests import Rendered
-from controlplane.domain.work import Given, Work
+from controlplane.domain.work import DeliveryKind, Given, Work
 from controlplane.ports.leases import CommandRow, HeldLease
 
 
@@ -40,7 +40,7 @@ class OpenPhase:
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A driver's snapshot. `open_phases`: work a predecessor issued and nobody has observed yet;
-    `commands`: those that no driver has taken into account.
+    `commands`: those that no driver has taken into account; `delivery`: how this rollout reaches clusters.
     """
 
     memory: Memory
@@ -53,6 +53,7 @@ class Loaded:
     commands: tuple[CommandRow, ...] = ()
     requested_by: str = ""
     authors: tuple[str, ...] = ()
+    delivery: DeliveryKind = "apply"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,11 @@ class CommandRow:
 
 @dataclass(frozen=True, slots=True)
 class DueSubject:
-    """A rollout, operation or event whose `due_at` has come and that nobody drives."""
+    """A rollout, operation or event whose `due_at` came `late` seconds ago and that nobody drives."""
 
     kind: str
     subject_id: uuid.UUID
+    late: float = 0.0
 
 
 class Leases(Protocol):

@@ -9,8 +9,9 @@ from controlplane.domain.admission import ClusterFacts
 from controlplane.domain.dispatch import Started, needs_of, screen, start
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Frozen
-from controlplane.domain.exposure import Amount
+from controlplane.domain.exposure import Amount, kind_of
 from controlplane.ports.engine import EngineTransaction, Loaded
+from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.fleet import Fleet
 from controlplane.services.preparing import Prepared
 
@@ -27,8 +28,9 @@ class Dispatched:
 class Dispatcher:
     """Dispatches for one rollout."""
 
-    def __init__(self, fleet: Fleet, loaded: Loaded) -> None:
+    def __init__(self, fleet: Fleet, loaded: Loaded, meters: Meters = SILENT) -> None:
         self._fleet = fleet
+        self._meters = meters
         self._loaded = loaded
         self._memory = loaded.memory
 
@@ -48,7 +50,9 @@ class Dispatcher:
             frozen = await tx.frozen(frozen, list(self._memory.targets))
             forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]
         how = {tenant: prepared[tenant].asked for tenant in (*onward, *forward)}
-        started = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
+        started, refused = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
+        for refusal in refused:
+            self._meters.refused(refusal.why, kind_of(refusal.scope))
         work = {one.target.tenant: prepared[one.target.tenant].work for one in started}
         await tx.issue(started, work, app=app, environment=environment, release=self._release())
         return Dispatched(started, _sum(started), frozen)

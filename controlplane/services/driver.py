@@ -20,13 +20,14 @@ from controlplane.domain.decide import decide
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone, Frozen, Memory, TargetNow
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
+from controlplane.ports.delivery import Outcome
 from controlplane.ports.engine import DataFaultError, EngineStore, EngineTransaction, Loaded, Observed
 from controlplane.ports.faults import fault_point
 from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import CommandRow, HeldLease
+from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.bisection import Bisection
 from controlplane.services.dispatching import Dispatched, Dispatcher
-from controlplane.services.effects import Outcome
 from controlplane.services.fleet import Fleet
 from controlplane.services.gatekeeper import Gatekeeper
 from controlplane.services.hands import Hands
@@ -79,7 +80,15 @@ class Tick:
 class Driver:
     """Drives one rollout under one lease."""
 
-    def __init__(self, store: EngineStore, fleet: Fleet, lease: HeldLease, loaded: Loaded, gates: GatePorts) -> None:
+    def __init__(
+        self,
+        store: EngineStore,
+        fleet: Fleet,
+        lease: HeldLease,
+        loaded: Loaded,
+        gates: GatePorts,
+        meters: Meters = SILENT,
+    ) -> None:
         self._store = store
         self._lease = lease
         self._loaded = loaded
@@ -89,8 +98,8 @@ class Driver:
         self._clock = (loaded.now, time.monotonic())
         self._commands = [_seen(command) for command in loaded.commands]
         self._preparer = Preparer(store, loaded.memory.id, loaded.app, migrates=loaded.memory.plan.kind != "rollback")
-        self._hands = Hands(fleet, loaded.memory, self._lease, self._wake)
-        self._dispatcher = Dispatcher(fleet, loaded)
+        self._hands = Hands(fleet, loaded.memory, lease, self._wake, delivery=loaded.delivery, meters=meters)
+        self._dispatcher = Dispatcher(fleet, loaded, meters)
         self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now)
         self._bisection = Bisection()
         self._given_up: set[str] = set()
@@ -328,11 +337,20 @@ class Driver:
         self._wake.set()
 
 
-async def drive(store: EngineStore, fleet: Fleet, lease: HeldLease, draining: asyncio.Event, gates: GatePorts) -> None:
+async def drive(
+    store: EngineStore,
+    fleet: Fleet,
+    lease: HeldLease,
+    draining: asyncio.Event,
+    gates: GatePorts,
+    meters: Meters = SILENT,
+) -> None:
     """Load a rollout and drive it; returns when it is over, waits for later, or the process drains."""
     loaded = await store.load(lease)
     log.info("driving", rollout=loaded.memory.id, state=str(loaded.memory.rollout.state), epoch=lease.epoch)
-    await Driver(store, fleet, lease, loaded, gates).run(draining)
+    if loaded.open_phases:
+        meters.taken_over()
+    await Driver(store, fleet, lease, loaded, gates, meters).run(draining)
 
 
 def _seen(command: CommandRow) -> CommandSeen:

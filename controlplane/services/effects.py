@@ -1,4 +1,4 @@
-"""Carrying out one phase of one target against its cluster, item by item, each under its fence.
+"""The delivery `apply`: one phase of one target against its cluster, item by item, each under its fence.
 
 What the world answers is sorted by who must act: the release's fault ends the phase as `failed`; a full quota or a
 namespace that went away as `quota` or `gone`; a cluster that does not answer is asked again for as long as the lease lasts.
@@ -7,30 +7,29 @@ namespace that went away as `quota` or `gone`; a cluster that does not answer is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import stamina
 
-from controlplane.domain.engine import EffectDone, Phase, TargetNow
+from controlplane.domain.engine import EffectDone, Phase
 from controlplane.domain.errors import ConflictError
 from controlplane.domain.health import Expected
-from controlplane.domain.manifests import InventoryItem, Rendered, key_of
+from controlplane.domain.manifests import key_of
 from controlplane.domain.names import CONTENT_ANNOTATION
-from controlplane.domain.work import JUDGED, Work, WorkItem
+from controlplane.domain.work import JUDGED, WorkItem
 from controlplane.ports.clusters import (
     AlreadyExistsError,
     Cluster,
     ClusterUnavailableError,
-    Fence,
     NamespaceChange,
     NamespaceGoneError,
     ObjectRef,
     QuotaExceededError,
     RejectedError,
 )
+from controlplane.ports.delivery import Job, Outcome
 from controlplane.ports.engine import Observed
 from controlplane.ports.faults import fault_point
 from controlplane.ports.leases import LeaseLostError
@@ -38,33 +37,9 @@ from controlplane.ports.leases import LeaseLostError
 SECOND_LOOK_SECONDS = 5.0
 """After a takeover a stale write may still land within the admission cache's lag; then we look once more."""
 
-type Done = Mapping[int, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that one phase needs. `done`: ledger rows a predecessor saw through; `taken_over`: some may have been sent by it."""
-
-    target: TargetNow
-    work: Work
-    fence: Fence
-    uid: str
-    new: Rendered
-    base: Sequence[InventoryItem] = ()
-    done: Done = field(default_factory=dict)
-    taken_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What to write: the ledger rows, and what `decide` is told."""
-
-    observed: tuple[Observed, ...]
-    done: EffectDone
-
 
 class Effects:
-    """Runs phases. `may_issue` is asked before every call: False once the lease's margin is reached."""
+    """See `controlplane.ports.delivery.Delivery`. `may_issue` is asked before every call: False once the lease's margin is reached."""
 
     def __init__(self, cluster: Cluster, may_issue: Callable[[], bool]) -> None:
         self._cluster = cluster

@@ -16,9 +16,13 @@ from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged
 from controlplane.domain.health import Health, Judgement, judge_all
 from controlplane.domain.rollouts import TargetState
+from controlplane.domain.work import DeliveryKind
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
+from controlplane.ports.delivery import Job, Outcome
 from controlplane.ports.leases import HeldLease, LeaseLostError
-from controlplane.services.effects import Effects, Job, Outcome, insist
+from controlplane.ports.meters import SILENT, Meters
+from controlplane.services.delivery import Deliverer
+from controlplane.services.effects import insist
 from controlplane.services.fleet import Fleet
 from controlplane.services.preparing import Prepared
 
@@ -34,10 +38,20 @@ log = structlog.get_logger(__name__)
 class Hands:
     """Runs effects and looks at the caches for one rollout."""
 
-    def __init__(self, fleet: Fleet, memory: Memory, lease: HeldLease, wake: asyncio.Event) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        memory: Memory,
+        lease: HeldLease,
+        wake: asyncio.Event,
+        *,
+        delivery: DeliveryKind = "apply",
+        meters: Meters = SILENT,
+    ) -> None:
         self._fleet = fleet
         self._memory = memory
         self._lease = lease
+        self._deliverer = Deliverer(memory.id, lease.may_issue, delivery, meters)
         self._wake = wake
         self._places = asyncio.Semaphore(CONCURRENCY)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -187,7 +201,7 @@ class Hands:
         fence = Fence(target.epoch, str(prepared.work.step_id), str(target.revision or ""))
         uid = view.uid if view else ""
         job = Job(target, prepared.work, fence, uid, prepared.new, prepared.base, done, taken_over)
-        return await Effects(cluster, self._lease.may_issue).run(job)
+        return await self._deliverer.run(cluster, job)
 
     async def _release_jobs(self, cluster: Cluster, target: TargetNow, prepared: Prepared) -> None:
         """The apply that follows may have sealed a higher epoch meanwhile: then again, with that one."""

@@ -239,7 +239,7 @@ class EngineMachine(RuleBasedStateMachine):
             t: Asked(migrates=draft.target(t).position % 2 == 1, prunes=draft.target(t).position % 3 == 0)
             for t in asked
         }
-        started = start(draft, [*onward, *forward], migrates, self.rows, self._budgets(draft), timeline=1)
+        started, _ = start(draft, [*onward, *forward], migrates, self.rows, self._budgets(draft), timeline=1)
         self._write(first)
         for one in started:
             self._grant(draft, one)

@@ -57,7 +57,8 @@ _APPLIED = text(
 _DUE = {
     "rollout": text(
         """
-        select r.id from rollouts r join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
+        select r.id, extract(epoch from now() - r.due_at)::float8 as late
+        from rollouts r join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
         where r.state not in ('draft','succeeded','failed','aborted') and r.due_at <= now()
           and (l.holder = '' or l.expires_at < now()) and r.schema_version <= :schema
           and not exists (
@@ -69,7 +70,8 @@ _DUE = {
     ),
     "operation": text(
         """
-        select o.id from operations o join leases l on l.subject_kind = 'operation' and l.subject_id = o.id
+        select o.id, extract(epoch from now() - o.due_at)::float8 as late
+        from operations o join leases l on l.subject_kind = 'operation' and l.subject_id = o.id
         where o.state not in ('succeeded','failed','cancelled') and o.due_at <= now()
           and (l.holder = '' or l.expires_at < now())
           and not exists (
@@ -126,7 +128,7 @@ class PostgresLeases:
         async with self._database.engine() as uow:
             for kind in kinds:
                 rows = await uow.session.execute(_DUE[kind], self._served | {"limit": limit})
-                found += [DueSubject(kind, row.id) for row in rows]
+                found += [DueSubject(kind, row.id, row.late) for row in rows]
         return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.adapters.engine_metrics import PrometheusMeters
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
@@ -24,6 +25,7 @@ from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.clusters import Cluster
 from controlplane.ports.gates import GatePorts
+from controlplane.ports.leases import HeldLease
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.rollouts.start import plan_and_start
@@ -31,6 +33,7 @@ from controlplane.services.rollouts.tools import RolloutTools
 from tests.contract.fleets import until_read
 from tests.plugins.database import Database
 from tests.support.registry import Fleet
+from workers.measured import measured
 from workers.runner import Runner
 
 CLUSTER = "aks-1"
@@ -69,12 +72,14 @@ class Stage:
 
     def worker(self, name: str) -> Runner:
         """Another worker in this process."""
-        store, gate = PostgresEngineStore(self.transactions), Gate(OneCluster(self.cluster))
-        runner = Runner(
-            PostgresLeases(self.transactions),
-            name,
-            {"rollout": lambda lease, stop: drive(store, gate, lease, stop, self.gate_ports())},
-        )
+        meters = PrometheusMeters()
+        store, gate = PostgresEngineStore(self.transactions, meters), Gate(OneCluster(self.cluster))
+
+        async def one(lease: HeldLease, stop: asyncio.Event) -> None:
+            await drive(store, gate, lease, stop, self.gate_ports(), meters)
+
+        drives = {"rollout": measured("rollout", one, meters)}
+        runner = Runner(PostgresLeases(self.transactions), name, drives, meters=meters)
         self.gates.append(gate)
         self.runners.append(runner)
         return runner

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -24,6 +26,8 @@ from controlplane.domain.manifests import InventoryItem, Rendered
 from controlplane.domain.work import Given, Work
 from controlplane.ports.engine import Ask, DataFaultError, Loaded, Observed
 from controlplane.ports.leases import CommandRow, HeldLease
+from controlplane.ports.meters import SILENT, Meters, Tick
+from controlplane.ports.trace import span
 
 from . import freezes, load, start, write
 
@@ -60,8 +64,9 @@ _PROVE = text(
 class PostgresEngineStore:
     """See `controlplane.ports.engine.EngineStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, meters: Meters = SILENT) -> None:
         self._database = database
+        self._meters = meters
 
     async def load(self, lease: HeldLease) -> Loaded:
         """Load a rollout as its new driver."""
@@ -74,16 +79,20 @@ class PostgresEngineStore:
     @asynccontextmanager
     async def begin(self, lease: HeldLease) -> AsyncIterator[PostgresEngineTransaction]:
         """Open one driver transaction."""
+        started = time.monotonic()
         try:
-            async with self._database.engine() as uow:
-                sent = await lock_lease(uow.session, lease)
-                seq = locked_command_seq(uow.session)
-                commands: list[CommandRow] = []
-                if seq != lease.command_seq:
-                    commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
-                yield PostgresEngineTransaction(uow.session, lease, uow.now, commands)
+            with span("tick", rollout=str(lease.subject_id), epoch=lease.epoch):
+                async with self._database.engine() as uow:
+                    sent = await lock_lease(uow.session, lease)
+                    seq = locked_command_seq(uow.session)
+                    commands: list[CommandRow] = []
+                    if seq != lease.command_seq:
+                        commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
+                    tx = PostgresEngineTransaction(uow.session, lease, uow.now, commands)
+                    yield tx
         except (IntegrityError, DataError) as error:
             raise DataFaultError(f"PostgreSQL refused a row ({type(error.orig).__name__})") from error
+        self._meters.ticked(tx.tick(time.monotonic() - started))
         lease.sent_at = sent
         lease.command_seq = seq
 
@@ -122,12 +131,16 @@ class PostgresEngineTransaction:
         self._lease = lease
         self._deltas: dict[str, Amount] = {}
         self._fleet_version = -1
+        self._moved: Counter[str] = Counter()
+        self._issued: Counter[str] = Counter()
+        self._observed: Counter[str] = Counter()
         self.now = now
         self.commands = commands
 
     async def write(self, decision: Decision, *, app: str, environment: str) -> None:
         """Write a decision; what it gives back is kept for `settle`."""
         targets = [new for _, new in decision.targets.values()]
+        self._moved.update(new.state.value for old, new in decision.targets.values() if new.state is not old.state)
         await write.write_rollout(self._session, self._id, decision.rollout)
         await write.write_waves(self._session, self._id, decision)
         await write_gates(self._session, self._id, decision)
@@ -140,6 +153,7 @@ class PostgresEngineTransaction:
         self, observed: Sequence[Observed], done: Sequence[EffectDone], *, app: str, environment: str
     ) -> None:
         """Write what effects came back with."""
+        self._observed.update(row.outcome for row in observed)
         await write.write_observed(self._session, self._id, observed, done, {"app": app, "environment": environment})
 
     async def lock_environments(
@@ -162,12 +176,17 @@ class PostgresEngineTransaction:
         self, started: Sequence[Started], work: Mapping[str, Work], *, app: str, environment: str, release: str
     ) -> None:
         """Write who starts and what is issued."""
+        self._issued.update(item.verb for one in work.values() for item in one.items)
         place = {"app": app, "environment": environment}
         await start.issue(self._session, self._id, started, work, place, release)
 
     async def raise_epochs(self, seals: Mapping[str, int]) -> Mapping[str, int]:
         """Raise environments above seals found in the cluster."""
         return await start.raise_epochs(self._session, self._id, seals)
+
+    def tick(self, seconds: float) -> Tick:
+        """What this transaction wrote, for the meters."""
+        return Tick(seconds, self._moved, self._issued, self._observed)
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""
