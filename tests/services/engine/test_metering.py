@@ -49,7 +49,9 @@ async def test_a_rollout_is_counted_from_its_steps_to_its_verified_targets(stage
 
 async def test_a_candidate_without_a_place_is_counted_by_the_kind_of_budget(stage: Stage) -> None:
     before = read("seawall_budget_refusals_total", why="full", scope="fleet inFlight")
-    stage.rows.run("update budgets set cap = 1 where scope = 'fleet/inFlight'")
+    stage.rows.run(
+        "insert into budgets (scope, cap, reserved, closed, version) values ('fleet/inFlight', 1, 0, false, 0)"
+    )
     stage.rows.release("1.0")
     await stage.tenants(["a", "b"])
     assert await stage.over(await stage.start("1.0")) == "succeeded"
