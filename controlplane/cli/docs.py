@@ -14,6 +14,7 @@ from typing import Any
 
 from controlplane.cli.docs_errors import error_codes
 from controlplane.cli.docs_events import event_types, source_fields, trigger_fields, webhook_fields
+from controlplane.cli.docs_settings import permissions, settings
 from controlplane.cli.docs_states import (
     item_states,
     operation_states,
@@ -92,6 +93,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operation-states": operation_states,
     "rollout-states": rollout_states,
     "source-fields": source_fields,
+    "permissions": permissions,
+    "settings": settings,
     "strategy-fields": strategy_fields,
     "target-states": target_states,
     "trigger-fields": trigger_fields,
