@@ -142,7 +142,9 @@ def _job(run: Run, item: Item, place: TakenEnvironment, uow: UnitOfWork) -> Wall
 
 
 async def _build(run: Run, job: WallJob) -> None:
-    """Make the namespace ours, then apply all walls side by side."""
+    """Make the namespace ours, then apply the walls one after the other: many tenants go side by side, and an API server whose
+    caches don't have a Namespace yet looks it up in etcd for every object that comes at once.
+    """
     try:
         cluster = await run.cluster(job.place.cluster)
         view = await _namespace(run, cluster, job)
@@ -154,9 +156,8 @@ async def _build(run: Run, job: WallJob) -> None:
         for n in range(1, len(job.objects) + 1):
             job.note(n, "skipped")
         return
-    async with asyncio.TaskGroup() as group:
-        for n, manifest in enumerate(job.objects, start=1):
-            group.create_task(_apply(run, cluster, job, n, manifest))
+    for n, manifest in enumerate(job.objects, start=1):
+        await _apply(run, cluster, job, n, manifest)
 
 
 async def _apply(run: Run, cluster: Cluster, job: WallJob, ordinal: int, manifest: Manifest) -> None:
