@@ -34,6 +34,7 @@ from controlplane.domain.engine import (
     tally_of,
 )
 from controlplane.domain.exposure import Budget, given_back, reservations_for, rollback_reservations_for, rollout_scope
+from controlplane.domain.gating import GateJudged, Judged, Verdict, gates_of
 from controlplane.domain.health import Health, Judgement
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
@@ -81,6 +82,14 @@ def plan_for(size: int, roll_back: str, then: str, limit: int, failures: int, sa
     return plan(inputs(targets, rules))
 
 
+def gated(plan: Plan, *places: str) -> Plan:
+    """The plan with a gate at each of these places of its waves."""
+    gate: tuple[dict[str, Any], ...] = ({"webhook": {}},)
+    marks: dict[str, Any] = {place: gate for place in ("before", "after") if place in places}
+    waves = tuple(wave.model_copy(update=marks) for wave in plan.waves)
+    return plan.model_copy(update={"waves": waves, "during": gate if "during" in places else ()})
+
+
 def fresh_target(plan: Plan, wave: int, position: int) -> TargetNow:
     """A planned target as its row begins."""
     planned = plan.waves[wave].targets[position]
@@ -112,11 +121,21 @@ class EngineMachine(RuleBasedStateMachine):
         failures=st.integers(0, 2),
         samples=st.integers(1, 3),
         without=st.sets(st.integers(0, 8), max_size=3),
+        gates=st.sets(st.sampled_from(["before", "during", "after"])),
     )
     def begin(
-        self, size: int, roll_back: str, then: str, limit: int, failures: int, samples: int, without: set[int]
+        self,
+        size: int,
+        roll_back: str,
+        then: str,
+        limit: int,
+        failures: int,
+        samples: int,
+        without: set[int],
+        gates: set[str],
     ) -> None:
-        self.plan = plan_for(size, roll_back, then, limit, failures, samples, without)
+        self.plan = gated(plan_for(size, roll_back, then, limit, failures, samples, without), *gates)
+        self.gates = gates_of(self.plan)
         self.now = NOW
         targets = [
             fresh_target(self.plan, w, p) for w, wave in enumerate(self.plan.waves) for p in range(len(wave.targets))
@@ -145,7 +164,14 @@ class EngineMachine(RuleBasedStateMachine):
         tallied = [tally_of(wave, (by_name[t] for t in wave.order)) for wave in waves]
         wanting = {t.tenant: None for t in targets if t.wants}
         return Memory(
-            ID, self.plan, rollout, tallied, by_name, wanting=wanting, touched=set(range(len(self.plan.waves)))
+            ID,
+            self.plan,
+            rollout,
+            tallied,
+            by_name,
+            wanting=wanting,
+            touched=set(range(len(self.plan.waves))),
+            gates=dict(self.gates),
         )
 
     # What may happen.
@@ -173,6 +199,14 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.commands > 3)
     def a_person_ends_it(self, how: str) -> None:
         self.tick([self._command("supersede")] if how == "supersede" else [self._command("abort", inFlight=how)])
+
+    @rule(data=st.data(), verdict=st.sampled_from([Verdict.PASS, Verdict.PASS, *Verdict]), blames=st.booleans())
+    @precondition(lambda self: self.gates)
+    def a_gate_is_judged(self, data: st.DataObject, verdict: Verdict, blames: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.gates)))
+        wave = self.plan.waves[key.wave]
+        tenants = (wave.targets[0].tenant,) if blames and verdict is Verdict.FAIL else ()
+        self.tick([GateJudged(key, Judged(verdict, "so it says", tenants=tenants))])
 
     @rule(frozen=st.booleans(), reachable=st.booleans())
     def the_weather_changes(self, frozen: bool, reachable: bool) -> None:
@@ -245,6 +279,7 @@ class EngineMachine(RuleBasedStateMachine):
             self._grant(draft, one)
         self._write(draft.take())
         draft.adopt()
+        self.gates = dict(self.memory.gates)
         for tenant, state in before.items():
             assert _reachable(TARGET_TRANSITIONS, state, self.memory.targets[tenant].state)
         assert _reachable(ROLLOUT_TRANSITIONS, rollout, self.memory.rollout.state)
@@ -369,6 +404,7 @@ class EngineMachine(RuleBasedStateMachine):
                 changes.append(self._command("resume"))
             changes += [EffectDone(t, phase, "ok") for t, phase in self.hands.items()]  # type: ignore[arg-type]  # phases
             self.hands = {}
+            changes += [GateJudged(key, Judged(Verdict.PASS, "yes")) for key in self.gates]
             changes += [Looked(t, HEALTH["healthy"], live=True) for t in self.memory.targets]
             self.now += timedelta(seconds=2)
             self.tick(changes)

@@ -34,23 +34,6 @@ def outbox(field: Field) -> int:
     return int(field.rows.ask("select count(*) from outbox")[0][0])
 
 
-async def test_a_relay_killed_between_publish_and_delete_loses_and_doubles_nothing(
-    playground: Field, nats: NatsFixture
-) -> None:
-    playground.rows.release("1.0")
-    await playground.tenants(1)
-    await playground.start("1.0")
-    told = playground.rows.ask("select count(*) from outbox where subject like 'sw.event.%%'")[0][0]
-    assert told > 0
-    victim = playground.processes.relay("victim", fault="relay:after-publish", **on_bus(nats, NatsRole.RELAY))
-    await playground.processes.ended(victim)
-    assert outbox(playground) > 0
-    playground.processes.relay("heir", **on_bus(nats, NatsRole.RELAY))
-    await until(lambda: outbox(playground) == 0, what="the heir empties the outbox")
-    client = await nats.bus(NatsRole.RELAY).client()
-    assert (await client.jetstream().stream_info("SW_EVENT")).state.messages == told
-
-
 async def test_an_api_killed_after_its_commit_gives_the_first_answer_to_the_same_key(playground: Field) -> None:
     playground.rows.release("1.0")
     await playground.tenants(2)

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controlplane.adapters.embedded.processes import Child
 from tests.support.charts import chart, job
-from tests.support.processes import LEASE_SECONDS, tail, until
+from tests.support.processes import LEASE_SECONDS, until
 
-from .conftest import Field, in_waves
+from .conftest import Field, driving, in_waves, standing_by
 
 pytestmark = pytest.mark.kill
 
@@ -24,13 +23,6 @@ POINTS = [
 ]
 SLACK = 3.0
 """Seconds beyond the lease: a sweep each second, and a busy machine."""
-
-
-async def driving(field: Field, name: str, fault: str = "") -> Child:
-    """A worker that has begun to drive."""
-    worker = field.processes.worker(name, fault=fault)
-    await until(lambda: [c for c in field.processes.claims() if c.worker == name], what=f"{name} drives")
-    return worker
 
 
 @pytest.mark.parametrize("points", [POINTS[:3], POINTS[3:]], ids=["issuing", "observing"])
@@ -60,8 +52,7 @@ async def test_a_worker_that_stands_by_takes_over_when_the_lease_has_run_out(fie
     rollout = await field.start("1.0", "long")
     first = await driving(field, "first")
     await until(lambda: set(field.targets(rollout).values()) == {"soak"}, what="the tenants soak")
-    standby = field.processes.worker("standby")
-    await until(lambda: "worker started" in tail(standby), what="the standby has started")
+    await standing_by(field, "standby")
     first.kill()
     died = datetime.now(UTC)
     await until(lambda: len(field.processes.claims()) == 2, what="the standby takes over")
