@@ -78,6 +78,14 @@ class TooLargeError(CallerError):
     title = "The body is too large"
 
 
+class UnsupportedMediaError(CallerError):
+    """The body is of a media type that this path does not read."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "Not this media type"
+
+
 def problem_response(request: Request, error: SeawallError) -> Response:
     """Write one of our errors as a problem."""
     body: dict[str, Any] = {

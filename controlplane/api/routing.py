@@ -17,7 +17,7 @@ from starlette.types import Message, Receive
 from controlplane.domain.errors import CallerError, FieldError, InvalidError, UnauthenticatedError
 from controlplane.domain.identity import Principal
 
-from .problems import PROBLEMS, TooLargeError
+from .problems import PROBLEMS, TooLargeError, UnsupportedMediaError
 
 JSON_LIMIT = 10_000_000
 """Bytes of a body; artifacts have a larger limit of their own."""
@@ -65,11 +65,14 @@ class StrictRoute(APIRoute):
         inner = super().get_route_handler()
         _read_by_alias(self)
         known = _query_names(self)
+        takes_json = _takes_json(self)
 
         async def handle(request: Request) -> Response:
             _refuse_unknown_parameters(known, request)
             if self.authenticated:
                 request.state.principal = await _principal(request)
+            if takes_json:
+                _refuse_other_types(request)
             receive = await _bounded(request, self.body_limit)
             strict = StrictRequest(request.scope, receive)
             await _check_body(strict)
@@ -132,6 +135,20 @@ def _read_by_alias(route: APIRoute) -> None:
 def _query_names(route: APIRoute) -> frozenset[str]:
     fields = get_flat_params(route.dependant)
     return frozenset(field.alias for field in fields if isinstance(field.field_info, params.Query))
+
+
+def _takes_json(route: APIRoute) -> bool:
+    info = route.body_field.field_info if route.body_field else None
+    return getattr(info, "media_type", None) == "application/json"
+
+
+def _refuse_other_types(request: Request) -> None:
+    """Say plainly what curl's default media type would make a riddle."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    if not empty and kind != "application/json" and not kind.endswith("+json"):
+        said = kind or "no media type"
+        raise UnsupportedMediaError(f"The body came as {said}. Send JSON with `Content-Type: application/json`.")
 
 
 async def _bounded(request: Request, limit: int) -> Receive:

@@ -13,9 +13,12 @@ import psycopg
 import pytest
 import structlog
 from fastapi import FastAPI
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from controlplane.adapters.embedded.nats import EmbeddedNats
 from controlplane.adapters.postgres import migrate
+from controlplane.adapters.telemetry import set_up_tracing
 from controlplane.api.problems import Problem
 from controlplane.bootstrap import Container
 from controlplane.settings import Settings
@@ -181,3 +184,20 @@ def test_the_readiness_check_knows_every_migration(database: Database) -> None:
     with psycopg.connect(database.owner) as connection:
         row = connection.execute("select count(*) from alembic_version").fetchone()
     assert row == (1,)
+
+
+async def test_a_secret_in_a_hook_s_address_reaches_neither_traces_nor_logs(
+    api: Api, lines: list[dict[str, object]]
+) -> None:
+    exporter = InMemorySpanExporter()
+    processor = SimpleSpanProcessor(exporter)
+    set_up_tracing("seawall-tests").add_span_processor(processor)
+    await api.client().post("/v1/hooks/none?code=planted-secret", content=b"{}")
+    key = await api.key("auditor")
+    await api.client(key).get("/v1/whoami")
+    spans = [span.to_json() for span in exporter.get_finished_spans()]
+    processor.shutdown()
+    assert any("/v1/whoami" in span for span in spans)
+    for text in (*spans, json.dumps(lines, default=str)):
+        assert "planted-secret" not in text
+        assert key not in text

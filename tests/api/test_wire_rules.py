@@ -58,6 +58,19 @@ async def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
     problem(await admin.post("/v1/keys", content=b'{"name": NaN}', headers=headers), 422, "invalid-json")
 
 
+async def test_a_body_of_another_media_type_is_refused_with_the_right_one(api: Api) -> None:
+    admin = await api.as_("platform-admin")
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        answer = await admin.post("/v1/keys", content=b'{"name": "x"}', headers={"content-type": kind})
+        assert "application/json" in str(problem(answer, 415, "unsupported-media-type")["detail"])
+    assert (await admin.post("/v1/keys", content=b'{"name": "x"}')).status_code == 415
+    problem(await admin.post("/v1/keys"), 422, "invalid")
+    odd = await admin.post(
+        "/v1/keys", json=WISH, headers={"content-type": "application/merge-patch+json; charset=utf-8"}
+    )
+    assert odd.status_code == 201
+
+
 async def test_a_nul_character_is_refused_wherever_it_hides(api: Api) -> None:
     admin = await api.as_("platform-admin")
     body = problem(await admin.post("/v1/keys", json={**WISH, "name": "a\0b"}), 422, "invalid")
