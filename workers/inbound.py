@@ -16,7 +16,8 @@ from controlplane.domain.names import digest_of
 from controlplane.ports.bus import INBOUND_PREFIX, TRACE_HEADERS, Bus, Queue, Received
 from controlplane.ports.stores.events import NewEvent
 from controlplane.ports.uow import UnitOfWork
-from controlplane.services.events.receive import OverloadedError, check_sources, receive
+from controlplane.services.backpressure import OverloadedError
+from controlplane.services.events.receive import check_sources, receive
 
 from .waits import each
 

@@ -28,8 +28,8 @@ from controlplane.ports.expressions import Expressions
 from controlplane.ports.faults import fault_point
 from controlplane.ports.stores.outbox import OutboxRow
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.backpressure import OUTBOX_LIMIT
 from controlplane.services.deliveries import plan_deliveries
-from controlplane.services.events.receive import OUTBOX_LIMIT
 from controlplane.settings import Settings
 
 from .deliveries import Deliveries, DeliveryTools

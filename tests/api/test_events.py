@@ -24,6 +24,15 @@ EVENT: dict[str, Any] = {
     "data": {"tag": "17.0.4"},
 }
 SECRET = "s3cret"
+TENANT = {
+    "name": "acme-fr",
+    "displayName": "ACME France",
+    "tier": "standard",
+    "region": "west",
+    "timeZone": "Europe/Paris",
+    "environments": {"production": {"cluster": "aks-1"}},
+    "apps": {},
+}
 RELEASE = {"action": "published", "release": {"tag_name": "17.0.4"}, "repository": {"full_name": "acme/odoo"}}
 
 
@@ -155,6 +164,7 @@ async def test_a_full_outbox_sends_callers_away_before_anything_is_stored(api: A
     problem(answer, 429, "overloaded")
     assert answer.headers["retry-after"]
     assert await stored(api) == []
+    problem(await (await api.as_("platform-admin")).post("/v1/tenants", json=TENANT), 429, "overloaded")
 
 
 async def test_a_github_delivery_is_believed_for_its_signature(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

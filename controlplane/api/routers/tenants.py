@@ -21,6 +21,7 @@ from controlplane.domain.tree import PlainText
 from controlplane.domain.wire import Wire
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services import onboarding, tenant_changes, tenant_life
+from controlplane.services.backpressure import check_room
 from controlplane.services.tenants import list_tenants, tenant_of, view_of
 
 BATCH_LIMIT = 20_000_000
@@ -43,6 +44,7 @@ async def onboard(
     """Onboard a tenant: its name is reserved at once, its walls and apps follow as an operation."""
 
     async def effect(uow: UnitOfWork) -> Answer:
+        await check_room(uow)
         return accepted(request, await onboarding.onboard(uow, body, actor=call.actor))
 
     return await once(call, key, effect)
@@ -58,6 +60,7 @@ async def batch_onboard(
     """Onboard many tenants: one operation, with a result for each line. Bad lines stop no good ones."""
 
     async def effect(uow: UnitOfWork) -> Answer:
+        await check_room(uow)
         return accepted(request, await onboarding.batch_onboard(uow, body, actor=call.actor))
 
     return await once(call, key, effect)

@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.domain.errors import ForbiddenError, SeawallError
+from controlplane.domain.errors import ForbiddenError
 from controlplane.domain.events import CloudEvent, EventReusedError
 from controlplane.domain.sources import Source
 from controlplane.ports.stores.events import NewEvent
 from controlplane.ports.uow import UnitOfWork
-
-OUTBOX_LIMIT = 50_000
-"""Above so many waiting messages no further work is taken in: the relay is behind, or NATS is away."""
-
-
-class OverloadedError(SeawallError):
-    """The outbox is too deep; come again."""
-
-    status = 429
-    code = "overloaded"
-    title = "Too much is waiting already"
+from controlplane.services.backpressure import check_room
 
 
 @dataclass(frozen=True)
@@ -44,15 +34,6 @@ async def receive(uow: UnitOfWork, events: Sequence[NewEvent]) -> list[Receipt]:
     if fresh:
         await uow.wake("event", fresh[0].id)
     return receipts
-
-
-async def check_room(uow: UnitOfWork) -> None:
-    """Raise OverloadedError while the outbox is too deep."""
-    if await uow.outbox.depth(OUTBOX_LIMIT) >= OUTBOX_LIMIT:
-        raise OverloadedError(
-            f"More than {OUTBOX_LIMIT} messages wait to be published. Nothing was stored; send it again later.",
-            retry_after=5,
-        )
 
 
 async def _store(uow: UnitOfWork, new: NewEvent) -> Receipt:

@@ -11,6 +11,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.ports.bus import MAX_MESSAGE_BYTES, Bus, BusUnavailableError, Message, Queue, Received
 from tests.plugins.bus import NatsFixture
+from tests.waiting import until
 
 
 def intents(*numbers: int) -> list[Message]:
@@ -32,15 +33,16 @@ async def stored(bus: NatsBus, stream: str) -> int:
 
 async def until_published(bus: Bus, messages: list[Message]) -> None:
     """What the relay does: the same messages again until they are confirmed."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await bus.ensure()
-                await bus.publish(messages)
-            except BusUnavailableError:
-                await asyncio.sleep(0.1)
-            else:
-                return
+
+    async def confirmed() -> bool:
+        try:
+            await bus.ensure()
+            await bus.publish(messages)
+        except BusUnavailableError:
+            return False
+        return True
+
+    await until(confirmed)
 
 
 async def test_the_streams_are_as_promised_and_making_them_again_changes_nothing(nats: NatsFixture) -> None:
