@@ -20,6 +20,12 @@ Data = Annotated[Path, typer.Option("--data", help="Folder that keeps everything
 Fleet = Annotated[
     str, typer.Option("--fleet", help="simulated; local (a real kube-apiserver, built at first use); kubeconfig.")
 ]
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port", min=0, max=65535, help="The API's port at the first start; any free one if it is taken, or 0."
+    ),
+]
 WRITABLE = "SEAWALL_KUBECONFIG_WRITABLE"
 """Set to 1: the word of whoever owns it that the cluster of $KUBECONFIG may be written to."""
 
@@ -29,12 +35,12 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(up)
 
 
-def up(data: Data = Path(".data"), fleet: Fleet = "simulated", yes: Yes = False) -> None:
+def up(data: Data = Path(".data"), fleet: Fleet = "simulated", port: Port = 8080, yes: Yes = False) -> None:
     """Start everything on this machine: PostgreSQL, nats-server, a fleet, API, relay, two workers. Ctrl-C ends it."""
     from .output import say
     from .profile import save_profile
 
-    stack = make_stack(data, fleet, yes=yes)
+    stack = make_stack(data, fleet, port, yes=yes)
     with stack:
         register_cluster(stack)
         path = save_profile("local", stack.profile, use=False)
@@ -46,7 +52,7 @@ def up(data: Data = Path(".data"), fleet: Fleet = "simulated", yes: Yes = False)
         say("Ending.")
 
 
-def make_stack(data: Path, fleet: str, *, yes: bool) -> Stack:
+def make_stack(data: Path, fleet: str, port: int, *, yes: bool) -> Stack:
     """Build the parts over a folder, after the owner of a given cluster has agreed. Raises CommandError."""
     from .failures import UsageError
     from .output import say
@@ -60,7 +66,7 @@ def make_stack(data: Path, fleet: str, *, yes: bool) -> Stack:
     kind = FleetKind(fleet)
     if kind is FleetKind.KUBECONFIG:
         ask_consent(yes=yes)
-    return Stack(data, kind, lambda what: say(f"  starting {what}"))
+    return Stack(data, kind, lambda what: say(f"  starting {what}"), port)
 
 
 def ask_consent(*, yes: bool) -> None:

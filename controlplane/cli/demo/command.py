@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from controlplane.cli.options import Yes
-from controlplane.cli.up import PANEL, Fleet
+from controlplane.cli.up import PANEL, Fleet, Port
 
 if TYPE_CHECKING:
     from controlplane.cli.client import Client
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     data: Data = Path(".data/demo"),
     fleet: Fleet = "simulated",
+    port: Port = 8080,
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False,
     yes: Yes = False,
 ) -> None:
@@ -41,7 +42,7 @@ def demo(
 
     started = time.monotonic()
     _clean(data)
-    stack = make_stack(data, fleet, yes=yes)
+    stack = make_stack(data, fleet, port, yes=yes)
     with stack:
         save_profile("demo", stack.profile, use=False)
         client = Client(stack.profile)

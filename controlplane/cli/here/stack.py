@@ -42,7 +42,7 @@ API_PORT = 8080
 class Stack:
     """Everything, as children of this process. They end with it, even when it is killed."""
 
-    def __init__(self, data: Path, kind: FleetKind, say: Say) -> None:
+    def __init__(self, data: Path, kind: FleetKind, say: Say, port: int = API_PORT) -> None:
         self.data = data.resolve()
         self.kind = kind
         self._say = say
@@ -52,7 +52,7 @@ class Stack:
         self._postgres = EmbeddedPostgres(self.data / "postgres")
         self._nats = EmbeddedNats(self.data / "nats", self._authorization())
         self._children: list[Child] = []
-        self._port = kept_port(self.data / "api-port", API_PORT)
+        self._port = kept_port(self.data / "api-port", port)
         self.key = ""
 
     @property
