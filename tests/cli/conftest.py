@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +53,14 @@ class Cli:
 
 
 type MakeCli = Callable[..., Awaitable[Cli]]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder outside of pytest's own, which each run of pytest closes for other users; a database server may be one."""
+    made = Path(tempfile.mkdtemp(prefix="seawall-cli-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

@@ -35,25 +35,25 @@ def _check(result: Result, title: str) -> None:
 
 
 @pytest.mark.timeout(900)
-async def test_on_the_simulated_fleet_three_go_back_and_the_rest_is_never_touched(cli: Cli, tmp_path: Path) -> None:
-    _check(await _demo(cli, tmp_path / "demo", "simulated"), "SIMULATED")
+async def test_on_the_simulated_fleet_three_go_back_and_the_rest_is_never_touched(cli: Cli, folder: Path) -> None:
+    _check(await _demo(cli, folder / "demo", "simulated"), "SIMULATED")
 
 
 @pytest.mark.cluster
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.timeout(1800)
-async def test_on_a_real_kube_apiserver_it_ends_the_same(cli: Cli, tmp_path: Path) -> None:
-    _check(await _demo(cli, tmp_path / "demo", "local"), "local kube-apiserver")
+async def test_on_a_real_kube_apiserver_it_ends_the_same(cli: Cli, folder: Path) -> None:
+    _check(await _demo(cli, folder / "demo", "local"), "local kube-apiserver")
 
 
-async def test_a_folder_that_is_not_a_demos_is_left_alone(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    result = await _demo(cli, tmp_path, "simulated")
+async def test_a_folder_that_is_not_a_demos_is_left_alone(cli: Cli, folder: Path) -> None:
+    (folder / "precious").write_text("mine")
+    result = await _demo(cli, folder, "simulated")
     assert result.code == 2
-    assert (tmp_path / "precious").read_text() == "mine"
+    assert (folder / "precious").read_text() == "mine"
 
 
-async def test_an_unknown_fleet_is_a_usage_error_that_names_those_there_are(cli: Cli, tmp_path: Path) -> None:
-    result = await _demo(cli, tmp_path / "demo", "imaginary")
+async def test_an_unknown_fleet_is_a_usage_error_that_names_those_there_are(cli: Cli, folder: Path) -> None:
+    result = await _demo(cli, folder / "demo", "imaginary")
     assert result.code == 2
     assert "simulated, local, kubeconfig" in result.err

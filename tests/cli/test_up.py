@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.kill]
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
+def up(folder: Path) -> Iterator[Up]:
     """A running `seawall up` over an empty folder."""
-    running = start(tmp_path / "data", tmp_path / "home")
+    running = start(folder / "data", folder / "home")
     try:
         yield await_ready(running)
     finally:

