@@ -20,6 +20,7 @@ from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
+from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.domain.errors import DependencyError
@@ -63,6 +64,8 @@ class Container:
         parts = await database_parts(self.database.pool(role), standby_required=required)
         if self.settings.nats_url:
             parts.append(await nats_part(self.settings.nats_url))
+        if role == "platform" and parts[0].state == "ok":
+            parts.append(await workers_part(self.database.pool(role)))
         return parts
 
     @cached_property

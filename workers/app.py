@@ -49,7 +49,7 @@ DRIVES: Mapping[str, MakeDrive] = {
 LOOPS: Sequence[Loop] = (
     lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
     lambda work, runner: hearing.hear_forever(work.container, runner),
-    lambda work, runner: machine.serve_forever(work.container),
+    lambda work, runner: machine.serve_forever(work.container, work.fleet),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )

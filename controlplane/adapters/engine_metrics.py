@@ -42,11 +42,6 @@ SWEEP_LATE = Histogram(
     ["kind"],
     buckets=(0.1, 0.5, 1, 2, 5, 15, 60, 600, 3600),
 )
-CLUSTER_LIVE = Gauge(
-    "seawall_cluster_live",
-    "1 while the fence of the cluster is proven and its watches are live, so that this process may dispatch to it.",
-    ["cluster"],
-)
 
 
 class PrometheusMeters:

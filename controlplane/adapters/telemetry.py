@@ -29,7 +29,10 @@ def set_up_logging(style: str = "json") -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     last: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if style == "console" else structlog.processors.JSONRenderer(default=str)
+        # Not the pretty kind of traceback: it prints local variables, and with them secrets.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if style == "console"
+        else structlog.processors.JSONRenderer(default=str)
     )
     rendering = [structlog.processors.format_exc_info, last] if style != "console" else [last]
     structlog.configure(

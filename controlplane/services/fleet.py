@@ -13,6 +13,7 @@ from controlplane.domain.admission import ClusterFacts
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.quota import fit
 from controlplane.ports.clusters import Cluster, Clusters
+from controlplane.ports.health import Part
 
 RETRY_SECONDS = 1.0
 PROVE_AGAIN_SECONDS = 300.0
@@ -62,6 +63,10 @@ class Fleet:
             True, uid=view.uid, terminating=view.terminating, quota_short=_short(cluster, namespace, peak)
         )
 
+    def parts(self) -> list[Part]:
+        """How each cluster is that this process was asked about. None is needed: one that is away must not stop the others' work."""
+        return [self._part(name) for name in sorted(self._tasks)]
+
     async def close(self) -> None:
         """Stop proving."""
         for task in self._tasks.values():
@@ -69,6 +74,16 @@ class Fleet:
         for task in self._tasks.values():
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def _part(self, name: str) -> Part:
+        cluster, part = self._proven.get(name), f"cluster {name}"
+        if cluster is None:
+            detail = self._problems.get(name, "It is being connected; nothing is dispatched to it yet.")
+            return Part(name=part, state="away", needed=False, detail=detail)
+        if not cluster.live():
+            detail = "Its watches are not proven live: nothing is dispatched to it, and no sample of it counts."
+            return Part(name=part, state="away", needed=False, detail=detail)
+        return Part(name=part, state="ok", needed=False)
 
     async def _prove_forever(self, name: str) -> None:
         while True:
