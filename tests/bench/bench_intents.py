@@ -32,8 +32,8 @@ from tests.waiting import until
 from workers.runner import Runner
 from workers.wakeups import Wakeups
 
-INTENTS = 400
-PER_SECOND = 20
+INTENTS = 300
+PER_SECOND = 10
 BURST = 500
 CALLERS = 10
 TARGET_MS = 25.0
