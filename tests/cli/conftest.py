@@ -42,13 +42,15 @@ class Cli:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environ(environ),
+            env=self.environ_with(environ),
         )
         out, err = await process.communicate(stdin.encode())
         return Result(process.returncode or 0, out.decode(), err.decode())
 
-    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+    def environ_with(self, more: dict[str, str]) -> dict[str, str]:
+        """The environment of a command: nobody's profile, `seawall` of this interpreter on the path."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
         return {**kept, "XDG_CONFIG_HOME": str(self.home), "COLUMNS": "100", **self.environ, **more}
 
 
