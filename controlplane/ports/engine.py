@@ -38,8 +38,19 @@ class OpenPhase:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A migration's Job whose outcome is committed; a predecessor may have died before it took the finalizer off."""
+
+    tenant: str
+    step_id: UUID
+    api_version: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A driver's snapshot. `open_phases`: work a predecessor issued and nobody has observed yet;
+    """A driver's snapshot. `open_phases`: work a predecessor issued and nobody has observed yet; `ended_jobs`: of targets in flight;
     `commands`: those that no driver has taken into account; `delivery`: how this rollout reaches clusters.
     """
 
@@ -54,6 +65,7 @@ class Loaded:
     requested_by: str = ""
     authors: tuple[str, ...] = ()
     delivery: DeliveryKind = "apply"
+    ended_jobs: tuple[EndedJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

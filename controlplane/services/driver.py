@@ -131,6 +131,7 @@ class Driver:
         """Take up the work a predecessor issued: the same steps, under our higher epochs."""
         targets = [self._memory.targets[one.tenant] for one in self._loaded.open_phases]
         prepared = await self._prepare(targets)
+        self._hands.release_ended(self._loaded.ended_jobs)
         for one in self._loaded.open_phases:
             if one.tenant in prepared:
                 target = self._memory.targets[one.tenant]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -19,6 +20,7 @@ from controlplane.domain.rollouts import TargetState
 from controlplane.domain.work import DeliveryKind
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
 from controlplane.ports.delivery import Job, Outcome
+from controlplane.ports.engine import EndedJob
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.delivery import Deliverer
@@ -146,6 +148,13 @@ class Hands:
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
 
+    def release_ended(self, jobs: Iterable[EndedJob]) -> None:
+        """Take our finalizer off Jobs whose outcome a predecessor committed, if it had no time to; nothing to do if it had."""
+        for job in jobs:
+            task = asyncio.create_task(self._release_ended(job), name=f"release job {job.name} of {job.tenant}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
     def explain(self, target: TargetNow) -> None:
         """Ask the cluster in its own words why a target failed, while what failed is still there to be seen."""
         self._explaining[target.tenant] = asyncio.create_task(self._explain(target))
@@ -204,18 +213,26 @@ class Hands:
         return await self._deliverer.run(cluster, job)
 
     async def _release_jobs(self, cluster: Cluster, target: TargetNow, prepared: Prepared) -> None:
-        """The apply that follows may have sealed a higher epoch meanwhile: then again, with that one."""
         for item in prepared.work.items:
-            if item.verb != "create":
-                continue
-            ref, tried = ObjectRef(item.api_version, item.kind, item.name), -1
-            while self._lease.may_issue() and (epoch := self._memory.targets[target.tenant].epoch) > tried:
-                tried = epoch
-                fence = Fence(epoch, str(prepared.work.step_id))
-                release = partial(cluster.release_finalizer, target.namespace, ref, fence)
-                with contextlib.suppress(FencedError):
-                    await insist(release, self._lease.may_issue)
-                    break
+            if item.verb == "create":
+                ref = ObjectRef(item.api_version, item.kind, item.name)
+                await self._release(cluster, target, ref, prepared.work.step_id)
+
+    async def _release_ended(self, job: EndedJob) -> None:
+        target = self._memory.targets[job.tenant]
+        cluster = await self._fleet.proven(target.cluster)
+        async with self._places:
+            await self._release(cluster, target, ObjectRef(job.api_version, job.kind, job.name), job.step_id)
+
+    async def _release(self, cluster: Cluster, target: TargetNow, ref: ObjectRef, step_id: UUID) -> None:
+        """The apply that follows may have sealed a higher epoch meanwhile: then again, with that one."""
+        tried = -1
+        while self._lease.may_issue() and (epoch := self._memory.targets[target.tenant].epoch) > tried:
+            tried = epoch
+            release = partial(cluster.release_finalizer, target.namespace, ref, Fence(epoch, str(step_id)))
+            with contextlib.suppress(FencedError):
+                await insist(release, self._lease.may_issue)
+                return
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -32,7 +32,7 @@ async def test_killed_workers_lose_and_double_nothing(field: Field, points: list
     field.rows.config("strategies", "waves", in_waves(1, 2))
     field.rows.release("1.0", artifact=chart({"extra.yaml": extra}))
     field.rows.release("2.0", artifact=chart({"migrate.yaml": hook}))
-    await field.tenants(6)
+    names = await field.tenants(6)
     rollouts = [await field.start("1.0", "waves"), await field.start("2.0", "waves")]
     dying = await driving(field, "worker-0", points[0])
     for number, point in enumerate([*points[1:], ""], start=1):
@@ -41,6 +41,9 @@ async def test_killed_workers_lose_and_double_nothing(field: Field, points: list
         dying = successor
     assert await field.over(*rollouts) == ["succeeded", "succeeded"]
     assert set(field.targets(rollouts[1]).values()) == {"verified"}
+    jobs = [one for name in names for one in await field.cluster.list_objects(name, [("batch/v1", "Job")])]
+    assert len(jobs) == 6
+    assert not [one for one in jobs if one["metadata"].get("finalizers")], "each Job was released"
     field.check()
 
 

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from controlplane.ports.clusters import Fence
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from typing import Any
 
-from .conftest import Stage
-from .test_driver import clean, installed
+import pytest
+
+from controlplane.adapters.postgres.engine.store import unpack
+from controlplane.adapters.simulated.profile import Profile
+from controlplane.domain.engine import TargetNow
+from controlplane.domain.manifests import mark
+from controlplane.domain.rollouts import TargetState
+from controlplane.domain.work import apply_work
+from controlplane.ports.clusters import Fence
+from controlplane.ports.delivery import Job
+from controlplane.services import effects
+from tests.contract.fleets import until_read
+from tests.support.history_checker import check_history, read_history
+
+from .conftest import CLUSTER, Stage
+from .test_driver import QUICK, broken, clean, installed
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LONG = {"for": "PT1H", "samples": 1}
+GO_ON: dict[str, Any] = {
+    "limits": {"inFlight": 2},
+    "success": {"maxFailures": 0, "progressDeadline": "PT1S"},
+    "onFailure": {"rollBack": "failed-targets", "then": "continue"},
+}
 
 
 async def test_an_owner_refused_by_a_higher_seal_goes_one_above_it(stage: Stage) -> None:
@@ -63,6 +88,62 @@ async def test_a_row_that_postgresql_refuses_is_found_and_only_its_target_is_stu
         ("data-fault",)
     ]
     clean(stage)
+
+
+async def test_a_stuck_target_that_a_person_retries_while_the_rollout_runs_takes_its_places_anew(stage: Stage) -> None:
+    waves = [{"name": "one", "cut": {"count": 1}, **QUICK}, {"name": "rest", "cut": {"percent": "100%"}, "soak": LONG}]
+    stage.rows.config("strategies", "go-on", {"waves": waves, **GO_ON})
+    stage.rows.release("1.0")
+    await stage.tenants(["a", "b"])
+    broken(stage, "1.0", "a")
+    rollout = await stage.start("1.0", "go-on")
+
+    async def stuck() -> bool:
+        return stage.targets(rollout) == {"a": "stuck", "b": "soak"}
+
+    async def mended() -> bool:
+        return stage.targets(rollout) == {"a": "verified", "b": "soak"}
+
+    await until_read(stuck)
+    stage.world.profile = Profile()
+    await stage.cluster.control("foreign_delete", namespace="a", kind="Deployment", name="web")
+    await stage.command(rollout, "retry")
+    await until_read(mended)
+    assert stage.rows.ask("select tenant from reservations group by tenant") == [("b",)]
+    assert check_history(read_history(stage.rows.url)) == [f"rollout {rollout} is running"]
+    await stage.command(rollout, "abort", inFlight="rollBack")
+    await stage.over(rollout)
+
+
+async def test_what_a_dead_worker_sent_late_is_put_right_by_the_second_look(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "SECOND_LOOK_SECONDS", 1.0)
+    await installed(stage, "a")
+    view = await stage.cluster.read_namespace("a")
+    assert view is not None
+    content = stage.rows.ask(
+        "select body from contents c join revisions r on r.content_hash = c.hash where c.tenant = 'a'"
+    )[0][0]
+    rendered = unpack(content)
+    objects = mark(rendered.objects, "a", "production", "odoo")
+    work = apply_work(uuid.uuid4(), rendered.model_copy(update={"objects": objects}), None, whole=True)
+    target = TargetNow(
+        "a", "production", "a", CLUSTER, "west", 0, 0, "", 0, "none", 0, TargetState.APPLY, NOW, phase="apply"
+    )
+    job = Job(target, work, Fence(view.epoch + 1, str(work.step_id)), view.uid, rendered, taken_over=True)
+    await stage.cluster.control("foreign_delete", namespace="a", kind="Deployment", name="web")
+    running = asyncio.create_task(effects.Effects(stage.cluster, lambda: True).run(job))
+
+    async def applied() -> bool:
+        return len(await stage.cluster.list_objects("a", [("apps/v1", "Deployment")])) == 1
+
+    await until_read(applied)  # workloads come last
+    await stage.cluster.control("foreign_delete", namespace="a", kind="Service", name="web")
+    assert await stage.cluster.list_objects("a", [("v1", "Service")]) == []
+    outcome = await running
+    assert outcome.done.outcome == "ok"
+    assert len(await stage.cluster.list_objects("a", [("v1", "Service")])) == 1
 
 
 def freeze(stage: Stage) -> None:

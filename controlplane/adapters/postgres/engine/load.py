@@ -23,7 +23,7 @@ from controlplane.domain.exposure import (
 from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import RolloutState, WaveState
-from controlplane.ports.engine import Loaded, OpenPhase
+from controlplane.ports.engine import EndedJob, Loaded, OpenPhase
 from controlplane.ports.leases import HeldLease
 
 from .rows import target_of
@@ -63,6 +63,12 @@ _STEPS = text(
     """
     select tenant, phase, ordinal, state, result, outcome from steps
     where subject_id = :id and step_id in (select step_id from steps where subject_id = :id and state <> 'OBSERVED')
+    """
+)
+_ENDED_JOBS = text(
+    """
+    select tenant, step_id, api_version, kind, name from steps
+    where subject_id = :id and phase = 'migrate' and verb = 'create' and state = 'OBSERVED' and tenant = any(:tenants)
     """
 )
 _BUDGETS = text(
@@ -107,6 +113,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         tuple(commands),
         row.requested_by,
         _authors(row),
+        ended_jobs=await _ended_jobs(session, rollout_id, targets),
     )
 
 
@@ -177,6 +184,14 @@ async def _ensure_budgets(session: AsyncSession, memory: Memory) -> None:
     caps |= caps_for(memory.id, memory.plan.limits)
     scopes = sorted(caps)
     await session.execute(_BUDGETS, {"scopes": scopes, "caps": [caps[scope] for scope in scopes]})
+
+
+async def _ended_jobs(
+    session: AsyncSession, rollout_id: uuid.UUID, targets: dict[str, TargetNow]
+) -> tuple[EndedJob, ...]:
+    in_flight = [t.tenant for t in targets.values() if t.in_flight]
+    rows = await session.execute(_ENDED_JOBS, {"id": rollout_id, "tenants": in_flight}) if in_flight else ()
+    return tuple(EndedJob(row.tenant, row.step_id, row.api_version, row.kind, row.name) for row in rows)
 
 
 async def _open_phases(
