@@ -90,7 +90,7 @@ def test_secrets_of_sources_and_webhooks_are_mounted_where_they_are_used() -> No
     objects = render()
     seen = {part: "SEAWALL_SECRETS" in variables(pod_of(objects, part)["containers"][0]) for part in PARTS}
     mounted = {part: any(v["name"] == "secrets" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
-    assert seen == mounted == {"relay": False, "serve": True, "work": True}
+    assert seen == mounted == {"relay": True, "serve": True, "work": False}
 
 
 def test_every_variable_it_sets_is_one_that_the_program_reads() -> None:
@@ -192,3 +192,13 @@ def test_the_readme_lists_every_value() -> None:
 
     values = yaml.safe_load((FOLDER / "values.yaml").read_text())
     assert [name for name in leaves(values) if f"| `{name}` |" not in readme] == []
+
+
+def test_the_probes_of_workers_and_relay_ask_the_address_they_serve_machines_on() -> None:
+    objects = render()
+    for part in ("relay", "work"):
+        container = pod_of(objects, part)["containers"][0]
+        port = next(p["containerPort"] for p in container["ports"] if p["name"] == "http")
+        assert variables(container)["SEAWALL_METRICS_LISTEN"] == f"0.0.0.0:{port}"
+        assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} == {"http"}
+    assert "SEAWALL_METRICS_LISTEN" not in variables(pod_of(objects, "serve")["containers"][0])

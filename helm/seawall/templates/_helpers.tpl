@@ -78,9 +78,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* Signatures of events are checked by the API, webhooks are signed by workers; the relay needs neither. */}}
+{{/* The API checks signatures of events, the relay signs webhooks; workers need no such secret. */}}
 {{- define "seawall.readsSecrets" -}}
-{{- if and .root.Values.secrets.existingSecret (ne .part "relay") }}yes{{ end }}
+{{- if and .root.Values.secrets.existingSecret (ne .part "work") }}yes{{ end }}
 {{- end }}
 
 {{- define "seawall.volumes" -}}
