@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,19 @@ def test_every_generated_part_is_used_somewhere() -> None:
 def test_an_unknown_part_is_an_error_not_an_empty_place() -> None:
     with pytest.raises(KeyError):
         renew("<!-- generated: nothing -->\n<!-- end -->")
+
+
+def test_every_document_is_reached_from_the_index() -> None:
+    index = (DOCS / "index.md").read_text()
+    documents = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} - {"index.md"}
+    assert {path for path in documents if f"({path}" not in index} == set()
+
+
+def test_no_link_between_documents_leads_nowhere() -> None:
+    links = [
+        (path, target)
+        for path in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
+        for target in re.findall(r"\]\(([^)#:]+\.(?:md|json|yaml))[^):]*\)", path.read_text())
+    ]
+    assert links
+    assert [(str(path), target) for path, target in links if not (path.parent / target).exists()] == []
