@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -216,12 +217,10 @@ def _body_data(raw: bytes, attributes: dict[str, str]) -> JsonValue:
     if media == "application/json" or media.endswith("+json"):
         loaded: JsonValue = load_json(raw)
         return loaded
-    try:
+    with contextlib.suppress(UnicodeDecodeError):  # not text after all: kept as base64 below
         text = raw.decode()
         if media.startswith("text/") and "\x00" not in text:
             return text
-    except UnicodeDecodeError:
-        pass  # not text after all: kept as base64 below
     attributes["datacontentencoding"] = "base64"
     return base64.b64encode(raw).decode()
 

@@ -85,7 +85,7 @@ class _Process:
         timer.start()
         try:
             assert self._process.stdin is not None  # noqa: S101 - both were asked for as pipes
-            assert self._process.stdout is not None  # noqa: S101
+            assert self._process.stdout is not None  # noqa: S101 - as above, it was asked for
             if batch is not None:
                 data = json.dumps(batch).encode()
                 self._process.stdin.write(struct.pack(">Q", len(data)) + data)

@@ -37,7 +37,7 @@ async def read_layers(uow: UnitOfWork, tenant: str, environment: str, app: str) 
         raise NotFoundError(
             f"There is no app {app!r} in environment {environment!r} of tenant {tenant!r} that you may see."
         )
-    cluster = record.spec.environments.present()[row.environment].cluster  # type: ignore[index]
+    cluster = record.spec.environments.present()[row.environment].cluster  # type: ignore[index]  # a stored row names an environment its record has
     tiers, clusters = await uow.tenants.tiers(), await uow.tenants.clusters()
     found = await uow.rollouts.release(app, row.release_version) if row.release_version else None
     spec = ReleaseSpec.model_validate(found.spec) if found else None

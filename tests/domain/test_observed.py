@@ -20,7 +20,7 @@ def workload(name: str = "web", kind: str = "Deployment", **changes: object) -> 
         "total": 2,
         "available": 2,
     }
-    return WorkloadState(**{**state, **changes})  # type: ignore[arg-type]
+    return WorkloadState(**{**state, **changes})  # type: ignore[arg-type]  # any field by its name
 
 
 def seen(*states: WorkloadState, installed: bool = True) -> tuple[Health, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -125,11 +126,9 @@ class RemoteBackend:
     async def _feed(self, reader: asyncio.StreamReader, listener: Listener, lost: Callable[[], None]) -> None:
         while True:
             listener("RESET", {})
-            try:
+            with contextlib.suppress(ConnectionError):  # the same as an end of the stream: told by `lost` below
                 while line := await reader.readline():
                     self._receive(orjson.loads(line), listener)
-            except ConnectionError:
-                pass  # the same as an end of the stream: told by `lost` below
             self._drop()
             lost()
             reader = await self._reconnect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -36,11 +37,10 @@ async def _checked_or_new(url: str, before: str) -> str:
     container = Container(Settings(database_url_platform=url))
     try:
         if before:
-            try:
+            with contextlib.suppress(
+                UnauthenticatedError
+            ):  # expired or revoked: whoever owns this machine gets a new one
                 await container.authenticator.authenticate(before)
-            except UnauthenticatedError:
-                pass  # expired or revoked: whoever owns this machine gets a new one
-            else:
                 return before
         wish = KeyWish("seawall up", frozenset({"platform-admin"}), life=_LIFE)
         async with container.database.platform() as uow:

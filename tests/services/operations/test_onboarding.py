@@ -278,12 +278,12 @@ async def _die_after(works: Works, operation_id: uuid.UUID, calls: int) -> None:
                 await asyncio.Event().wait()
         return answer
 
-    works.front.call = counting  # type: ignore[method-assign]
+    works.front.call = counting  # type: ignore[method-assign]  # the test stands in for one call
     driver = asyncio.create_task(drive_operation(works.tools, lease, asyncio.Event()))
     await made.wait()
     driver.cancel()
     await asyncio.gather(driver, return_exceptions=True)
-    works.front.call = original  # type: ignore[method-assign]
+    works.front.call = original  # type: ignore[method-assign]  # the test stands in for one call
     works.fleet.run("update leases set expires_at = now() - interval '1 s' where subject_id = %s", operation_id)
 
 
