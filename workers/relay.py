@@ -22,7 +22,7 @@ from controlplane.adapters.postgres.listen import OUTBOX_CHANNEL, listen
 from controlplane.adapters.webhooks import HttpWebhooks
 from controlplane.bootstrap import Container
 from controlplane.domain.errors import DependencyError
-from controlplane.domain.events_out import Change
+from controlplane.domain.events_out import Change, header_text
 from controlplane.ports.bus import EVENT_PREFIX, Bus, BusUnavailableError, Message
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.faults import fault_point
@@ -159,7 +159,7 @@ def message_of(row: OutboxRow) -> Message:
         return Message(row.subject, row.msg_id, orjson.dumps(row.payload), row.headers)
     change = Change.of(row.payload)
     attributes = change.attributes()
-    headers = {f"ce-{k}": v for k, v in attributes.items() if k != "datacontenttype"}
+    headers = {f"ce-{k}": header_text(v) for k, v in attributes.items() if k != "datacontenttype"}
     headers["content-type"] = attributes["datacontenttype"]
     return Message(row.subject, row.msg_id, orjson.dumps(change.payload()), {**row.headers, **headers})
 

@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 from standardwebhooks.webhooks import Webhook as Signer
 
+from controlplane.domain.events_out import header_text
 from controlplane.domain.secret_refs import SecretRef
 from controlplane.domain.webhooks import TIMEOUT_SECONDS, Webhook, refused_address
 from controlplane.ports.secrets import Secrets, SecretUnavailableError
@@ -107,11 +108,12 @@ def _cause(error: BaseException) -> str:
 def sign(webhook: Webhook, secrets: Secrets, event_id: str, now: datetime, body: bytes) -> dict[str, str]:
     """Headers of Standard Webhooks 1.0: the id stays the same over all attempts; each secret signs. Raises SecretUnavailableError."""
     signers: Sequence[Signer] = [_signer(secrets, ref) for ref in webhook.secrets]
-    signatures = [signer.sign(event_id, now, body.decode()) for signer in signers]
+    webhook_id = header_text(event_id)
+    signatures = [signer.sign(webhook_id, now, body.decode()) for signer in signers]
     return {
         "content-type": "application/cloudevents+json; charset=utf-8",
         "user-agent": "seawall",
-        "webhook-id": event_id,
+        "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }

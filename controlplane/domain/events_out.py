@@ -79,6 +79,17 @@ class Change:
         return {"type": self.type, "subject": self.subject_id, "tenant": self.tenant or "", "data": dict(self.data)}
 
 
+_PLAIN: Final = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
+
+
+def header_text(value: str) -> str:
+    """Text as a header may carry it: percent-encoded but for visible ASCII (CloudEvents HTTP binding, section 3.1.3.2).
+
+    Ids hold what people chose, such as a version; a line end in one must not begin another header.
+    """
+    return quote(value, safe=_PLAIN)
+
+
 def rfc3339(time: str) -> str:
     """UTC as `2026-11-23T09:00:00.123456Z`."""
     return datetime.fromisoformat(time).isoformat().replace("+00:00", "Z")

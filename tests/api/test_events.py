@@ -203,6 +203,12 @@ async def test_a_redelivery_is_the_same_event_and_a_replay_under_a_new_id_too(
     assert len(await stored(api)) == 1
 
 
+async def test_replays_at_the_same_moment_are_one_event(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await with_source(api, "github-acme", "github", monkeypatch)
+    await asyncio.gather(*(push(api, "github-acme", RELEASE, f"d-{n}") for n in range(6)))
+    assert len(await stored(api)) == 1
+
+
 async def test_a_source_whose_secret_is_missing_believes_nobody(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await with_source(api, "github-acme", "github", monkeypatch)
     monkeypatch.delenv("SEAWALL_SECRET_HOOK")

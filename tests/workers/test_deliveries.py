@@ -135,6 +135,16 @@ async def test_an_event_arrives_as_a_signed_cloudevent(world: World) -> None:
     assert world.states() == [("delivered", 1)]
 
 
+async def test_an_event_whose_subject_has_odd_characters_arrives(world: World) -> None:
+    world.webhook()
+    await world.happen("started", subject="odoo/1\r\nX: é")
+    await world.deliver()
+    [(headers, body)] = world.receiver.requests
+    Verifier(SECRET).verify(body, headers)
+    assert orjson.loads(body)["subject"] == "odoo/1\r\nX: é"
+    assert "x" not in headers
+
+
 async def test_only_what_is_wanted_is_sent(world: World) -> None:
     world.webhook(types=["dev.seawall.rollout.*"], filter="event.data.wave > 1")
     await world.happen("started", wave=1)

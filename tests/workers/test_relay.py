@@ -99,6 +99,18 @@ async def test_a_change_arrives_as_a_cloudevent_in_its_order(relay: Relay, pools
     assert orjson.loads(messages[0].data) == {"wave": 1}
 
 
+async def test_an_id_that_people_chose_can_t_forge_headers(relay: Relay, pools: Database, nats: NatsFixture) -> None:
+    async with pools.engine() as uow:
+        await uow.record("release", "odoo/1\r\nNats-Rollup: all é", "registered")
+    await relay.step()
+    client = await nats.bus(NatsRole.LISTENER).client()
+    subscription = await client.jetstream().pull_subscribe("sw.event.>", stream="SW_EVENT")
+    [message] = await subscription.fetch(1, timeout=5)
+    headers = message.headers or {}
+    assert headers["ce-subject"] == "odoo/1%0D%0ANats-Rollup:%20all%20%C3%A9"
+    assert "Nats-Rollup" not in headers
+
+
 async def test_an_event_with_much_data_says_where_to_read_it(relay: Relay, pools: Database, nats: NatsFixture) -> None:
     async with pools.engine() as uow:
         await uow.record("rollout", ROLLOUT, "started", data={"text": "x" * 100_000})

@@ -18,6 +18,7 @@ import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from controlplane.domain.events_out import header_text
 from controlplane.ports.bus import BusUnavailableError, Message, Queue, Received
 
 from .permissions import NatsRole, inbox_prefix
@@ -150,7 +151,7 @@ async def _publish_some(client: Client, jetstream: JetStreamContext, messages: S
 
 
 async def _publish_one(jetstream: JetStreamContext, message: Message) -> str:
-    headers = {**message.headers, "Nats-Msg-Id": message.msg_id}
+    headers = {**message.headers, "Nats-Msg-Id": header_text(message.msg_id)}
     try:
         await jetstream.publish(message.subject, message.body, headers=headers)
     except nats.errors.MaxPayloadError:
@@ -166,7 +167,7 @@ async def _publish_batch(client: Client, messages: Sequence[Message]) -> None:
     """Atomic batch publishing (NATS ADR-50, server 2.12): all but the last without an answer, the last commits."""
     batch = uuid.uuid4().hex
     for number, message in enumerate(messages, start=1):
-        headers = {**message.headers, "Nats-Msg-Id": message.msg_id, "Nats-Batch-Id": batch}
+        headers = {**message.headers, "Nats-Msg-Id": header_text(message.msg_id), "Nats-Batch-Id": batch}
         headers["Nats-Batch-Sequence"] = str(number)
         if number < len(messages):
             await client.publish(message.subject, message.body, headers=headers)

@@ -56,7 +56,8 @@ async def receive_signed(
     since = uow.now - source.replay_window
     receipts: list[Receipt] = []
     fresh: list[NewEvent] = []
-    for event in events:
+    for event in sorted(events, key=lambda e: e.digest):
+        await uow.events.lock_window(f"hooks/{name}", event.digest)
         first = await uow.events.with_content(event.source, event.digest, since)
         if first is not None and first.event.id != event.id:
             receipts.append(Receipt(event.source, first.event.id, duplicate=True))
