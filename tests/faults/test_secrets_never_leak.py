@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -12,10 +13,10 @@ import psycopg
 import pytest
 
 from controlplane.adapters.nats import NatsRole
-from controlplane.services.keys import digest_of_secret
+from controlplane.services.keys import KeyWish, digest_of_secret, issue_key
 from tests.plugins.bus import NatsFixture
 from tests.support.collector import Collector, collecting
-from tests.support.processes import until
+from tests.support.processes import tail, until
 
 from .conftest import Field, standing_by
 from .test_parts_away import on_bus, outbox
@@ -157,10 +158,6 @@ def environment(playground: Field, collector: Collector) -> dict[str, str]:
 
 async def first_key(playground: Field) -> str:
     """An administrator's key."""
-    from datetime import timedelta
-
-    from controlplane.services.keys import KeyWish, issue_key
-
     wish = KeyWish("test", frozenset({"platform-admin"}), frozenset(), frozenset(), timedelta(days=1))
     async with playground.transactions.platform() as uow:
         return (await issue_key(uow, wish, actor="tests"))[1]
@@ -171,11 +168,16 @@ async def fail_to_start(playground: Field) -> None:
     away = f"postgresql://sw_engine:{PASSWORD}@127.0.0.1:9/seawall"
     odd = f"postgresql://sw_engine:{PASSWORD}@127.0.0.1:port/seawall"
     none = with_password(playground.database.engine).rpartition("/")[0] + "/nowhere"
-    ends = []
+    ends, tries = [], []
     for number, url in enumerate((away, odd, none)):
         owner = {"SEAWALL_DATABASE_URL": url, "SEAWALL_DATABASE_URL_ENGINE": url}
         ends.append(playground.processes.start(f"migrate-{number}", "migrate", owner))
-        playground.processes.start(f"worker-{number}", "work", owner)
-        playground.processes.start(f"relay-{number}", "relay", owner)
+        tries.append(playground.processes.start(f"worker-{number}", "work", owner))
+        tries.append(playground.processes.start(f"relay-{number}", "relay", owner))
     await until(lambda: not any(child.running() for child in ends), what="no migration begins")
     assert all(child.process.returncode != 0 for child in ends)
+
+    def complained() -> bool:
+        return all(not child.running() or "again" in tail(child) for child in tries)
+
+    await until(complained, what="workers and relays say that they can't go on")
