@@ -92,3 +92,24 @@ async def test_a_worker_takes_only_rollouts_whose_clusters_it_all_serves(
         await PostgresLeases(transactions, clusters=frozenset({"aks-1", "aks-2"})).take("rollout", rollout, "near")
         is not None
     )
+
+
+@pytest.mark.parametrize("seconds", [4.0, 12.0, 60.0])
+async def test_a_lease_lasts_as_long_as_its_holder_was_told_also_after_a_renewal(
+    database: Database, transactions: Transactions, rollout: uuid.UUID, seconds: float
+) -> None:
+    leases = PostgresLeases(transactions, ttl=seconds)
+    held = await leases.take("rollout", rollout, "one")
+    assert held is not None
+    await leases.renew(held)
+    left = "select extract(epoch from expires_at - now()) from leases where holder = 'one'"
+    assert seconds - 1 < float(Fleet(database.owner).ask(left)[0][0]) <= seconds
+    assert held.renew_after == seconds / 4
+    assert held.may_issue(held.sent_at + seconds * 0.74)
+    assert not held.may_issue(held.sent_at + seconds * 0.75), "the last quarter is for calls on their way"
+
+
+async def test_a_worker_leaves_newer_plans_alone(transactions: Transactions, rollout: uuid.UUID) -> None:
+    older = PostgresLeases(transactions, schema_version=0)
+    assert await older.due(("rollout",)) == []
+    assert await older.take("rollout", rollout, "older") is None
