@@ -105,6 +105,13 @@ def _where(stack: Stack, fleet: str, seconds: float, *, keep: bool) -> None:
         ("command line", "SEAWALL_PROFILE=demo seawall tenant list"),
         ("docs", "docs/index.md, docs/tutorial/first-rollout.md"),
     ]
+    if fleet == "kubeconfig":
+        rows.append(
+            (
+                "left there",
+                "24 namespaces; while it runs: seawall tenant list -o name | xargs -n1 seawall tenant offboard --yes",
+            )
+        )
     screen.commands(f"Where to look      fleet: {stack.fleet.title}, {seconds:.0f} s in all", rows)
 
 
