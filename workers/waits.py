@@ -33,6 +33,7 @@ async def each(
     stream = bus.take(queue)
     ending = asyncio.ensure_future(draining.wait())
     in_hand: set[asyncio.Task[None]] = set()
+    coming: asyncio.Future[Received] | None = None
     try:
         while not draining.is_set():
             coming = asyncio.ensure_future(anext(stream))
@@ -45,6 +46,9 @@ async def each(
                 _, in_hand = await asyncio.wait(in_hand, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ending.cancel()
+        if coming is not None:  # cancelled from outside: nobody else asks what became of it
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
         await asyncio.gather(*in_hand)
 
 
