@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -32,18 +31,19 @@ async def each(
     """
     stream = bus.take(queue)
     ending = asyncio.ensure_future(draining.wait())
-    in_hand: set[asyncio.Task[None]] = set()
     coming: asyncio.Future[Received] | None = None
+    in_hand: set[asyncio.Task[None]] = set()
     try:
         while not draining.is_set():
             coming = asyncio.ensure_future(anext(stream))
             await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
-                coming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                in_hand.add(asyncio.create_task(_handled(handle, await coming)))
+                return
+            in_hand.add(asyncio.create_task(_handled(handle, coming.result())))
             if len(in_hand) >= at_once:
                 _, in_hand = await asyncio.wait(in_hand, return_when=asyncio.FIRST_COMPLETED)
+    except StopAsyncIteration:
+        return  # the bus was closed
     finally:
         ending.cancel()
         if coming is not None:  # cancelled from outside: nobody else asks what became of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
 from collections.abc import AsyncIterator
 
@@ -117,3 +118,20 @@ async def test_draining_ends_the_loop_at_once_though_nothing_comes(nats: NatsFix
     running = await run(nats, Driver(), draining)
     draining.set()
     await asyncio.wait_for(running, 5)
+
+
+async def test_a_loop_that_is_cancelled_leaves_nothing_behind(nats: NatsFixture, draining: asyncio.Event) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    bus = nats.bus(NatsRole.WORK)
+    running = asyncio.create_task(Wakeups(bus, Driver().nudge).run(draining))
+    await bus.check()
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await bus.close()
+    gc.collect()
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert running.cancelled()
+    assert complaints == []
