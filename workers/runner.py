@@ -14,6 +14,8 @@ from controlplane.ports.leases import HeldLease, LeaseLostError, Leases
 from controlplane.ports.meters import SILENT, Meters
 
 SWEEP_SECONDS = 1.0
+EXPIRED_SECONDS = 0.05
+"""How long after a lease's end to look: a live holder renews long before it, so this is about dead ones."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,16 +56,19 @@ class Runner:
         return True
 
     async def sweep_forever(self) -> None:
-        """Once a second look for what is due and not driven: a lost wake-up costs one sweep."""
+        """Once a second, and when a lease runs out, look for what is due and not driven: a lost wake-up costs one sweep."""
         while not self.draining.is_set():
+            seconds = SWEEP_SECONDS
             try:
                 for due in await self._leases.due(tuple(self._drives)):
                     if await self.nudge(due.kind, due.subject_id):
                         self._meters.swept(due.kind, due.late)
+                expiry = await self._leases.soonest_expiry()
+                seconds = min(seconds, SWEEP_SECONDS if expiry is None else expiry + EXPIRED_SECONDS)
             except DependencyError as error:
                 log.warning("sweep failed, will try again", code=error.code, detail=error.detail)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.draining.wait(), SWEEP_SECONDS)
+                await asyncio.wait_for(self.draining.wait(), seconds)
 
     async def drain(self) -> None:
         """Stop claiming, let every driver finish what is in its hands and release its lease."""

@@ -84,3 +84,7 @@ class Leases(Protocol):
     async def due(self, kinds: tuple[str, ...], limit: int = 64) -> list[DueSubject]:
         """What is due and not driven: the sweeper's one query per second."""
         ...
+
+    async def soonest_expiry(self) -> float | None:
+        """Seconds until the first held lease runs out unless its holder renews it; None if none is held."""
+        ...

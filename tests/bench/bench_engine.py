@@ -52,6 +52,8 @@ class Stand:
     rows: Fleet
     database: Database
     cluster: Cluster
+    engine_url: str = ""
+    address: str = ""
 
 
 @asynccontextmanager
@@ -69,7 +71,7 @@ async def registry(cluster: Cluster, uids: dict[str, str]) -> AsyncIterator[Stan
             rows.tenants(list(uids), cluster=CLUSTER)
             statement = "update environments e set uid = x.uid from unnest(%s::text[], %s::text[]) as x(t, uid) where e.tenant = x.t"
             rows.run(statement, list(uids), list(uids.values()))
-            yield Stand(rows, database, cluster)
+            yield Stand(rows, database, cluster, postgres.url(user="sw_engine"))
             await database.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,6 +91,7 @@ async def stand(tenants: int) -> AsyncIterator[Stand]:
         names = [f"t{n:05}" for n in range(tenants)]
         uids = await asyncio.gather(*(namespace_of(cluster, name) for name in names))
         async with registry(cluster, dict(zip(names, uids, strict=True))) as made:
+            made.address = f"127.0.0.1:{port}"
             yield made
         await cluster.close()
     finally:

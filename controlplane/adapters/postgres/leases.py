@@ -42,6 +42,9 @@ _RELEASE = text(
     where (subject_kind, subject_id) = (:kind, :id) and holder = :holder and epoch = :epoch
     """
 )
+_SOONEST = text(
+    "select extract(epoch from min(expires_at) - clock_timestamp()) from leases where holder <> '' and expires_at > clock_timestamp()"
+)
 _COMMANDS = text(
     """
     select seq, command, body, actor, created_at from commands
@@ -130,6 +133,12 @@ class PostgresLeases:
                 rows = await uow.session.execute(_DUE[kind], self._served | {"limit": limit})
                 found += [DueSubject(kind, row.id, row.late) for row in rows]
         return found
+
+    async def soonest_expiry(self) -> float | None:
+        """Seconds until the first held lease runs out unless it is renewed."""
+        async with self._database.engine() as uow:
+            seconds = (await uow.session.execute(_SOONEST)).scalar_one()
+        return None if seconds is None else max(0.0, float(seconds))
 
 
 def _key(lease: HeldLease) -> dict[str, Any]:

@@ -113,3 +113,16 @@ async def test_a_worker_leaves_newer_plans_alone(transactions: Transactions, rol
     older = PostgresLeases(transactions, schema_version=0)
     assert await older.due(("rollout",)) == []
     assert await older.take("rollout", rollout, "older") is None
+
+
+async def test_the_sweeper_is_told_when_the_next_lease_runs_out_and_never_of_one_that_has(
+    database: Database, transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    leases = PostgresLeases(transactions)
+    assert await leases.soonest_expiry() is None
+    assert await leases.take("rollout", rollout, "one") is not None
+    soonest = await leases.soonest_expiry()
+    assert soonest is not None
+    assert 5 < soonest <= 12
+    Fleet(database.owner).run("update leases set expires_at = now() - interval '1 second'")
+    assert await leases.soonest_expiry() is None
