@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,8 +34,10 @@ class _AwayError(Exception):
 class Client:
     """Calls of one command. Every POST carries an Idempotency-Key, the same in each repetition."""
 
-    def __init__(self, profile: Profile, *, patience: float = 4.0) -> None:
+    def __init__(self, profile: Profile, *, patience: float = 4.0, before: Callable[[], object] = lambda: None) -> None:
+        """Call `before` ahead of each request: it may raise, where the parts behind the API are known to have ended."""
         self.profile = profile
+        self._before = before
         self.fleet = profile.fleet
         self._patience = patience
         headers = {"User-Agent": f"seawall/{__version__}", "Accept": "application/json"}
@@ -91,6 +93,7 @@ class Client:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One call, repeated while the API is away and `patience` lasts. Raises ProblemError, UnreachableError."""
+        self._before()
         if "params" in options:
             # httpx drops the query of an address if it is given parameters, even none
             options["params"] = {k: v for k, v in options["params"].items() if v is not None} or None

@@ -45,7 +45,7 @@ def demo(
     stack = make_stack(data, fleet, port, yes=yes)
     with stack:
         save_profile("demo", stack.profile, use=False)
-        client = Client(stack.profile)
+        client = Client(stack.profile, before=stack.check)
         sentences = play(client, stack.fleet.cluster, _DEADLINE.get(fleet, _REAL_DEADLINE))
         _where(stack, fleet, time.monotonic() - started, keep=keep)
         _verdict(sentences)
