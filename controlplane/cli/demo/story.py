@@ -20,7 +20,7 @@ from .charts import packed
 
 type Progress = Callable[[str], None]
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that a step may take before the demo gives up."""
 SETTLES = 20.0
 """Seconds within which everybody must be seen healthy once a rollout is over."""
