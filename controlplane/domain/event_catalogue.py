@@ -50,6 +50,8 @@ _ROLLOUT = _of(
         "succeeded": ("It ended as it should.", _ENDED),
         "failed": ("It ended without success; the reason says why.", _ENDED),
         "aborted": ("It ended because a person wanted it to.", ("reason",)),
+        "wave-gating": ("A wave waits for the gates before it.", ("wave",)),
+        "gate-failed": ("A gate said no.", ("wave", "gate", "reason")),
         "wave-started": ("A wave began.", ("wave", "targets")),
         "wave-passed": ("A wave was judged good.", ("wave", "reason")),
         "wave-failed": ("A wave was judged bad; nothing forward follows.", ("wave", "code", "reason")),
