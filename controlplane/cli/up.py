@@ -66,7 +66,7 @@ def make_stack(data: Path, fleet: str, port: int, *, yes: bool) -> Stack:
     kind = FleetKind(fleet)
     if kind is FleetKind.KUBECONFIG:
         ask_consent(yes=yes)
-    return Stack(data, kind, lambda what: say(f"  starting {what}"), port)
+    return Stack(data, kind, lambda what: say(f"  {what}"), port)
 
 
 def ask_consent(*, yes: bool) -> None:

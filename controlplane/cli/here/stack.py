@@ -74,7 +74,7 @@ class Stack:
         """Start everything and wait until the API is ready. Raises SeawallError; then nothing is left running."""
         try:
             for what, step in self._steps():
-                self._say(what)
+                self._say(f"starting {what}")
                 step()
         except BaseException:
             self.stop()
