@@ -52,10 +52,10 @@ def test_a_state_in_doubt_is_applied_whole() -> None:
     assert named(work) == [("seal", ""), ("apply", "a"), ("apply", "web")]
 
 
-def test_a_prune_deletes_by_uid_and_leaves_claims_for_a_person() -> None:
+def test_a_prune_seals_deletes_by_uid_and_leaves_claims_for_a_person() -> None:
     old = given(config("a"), config("b"), claim("data"))
     work = prune_work(STEP, Rendered(objects=(config("a"),)), old)
-    assert [(i.verb, i.name, i.uid) for i in work.items] == [("delete", "b", "u-b")]
+    assert [(i.verb, i.name, i.uid) for i in work.items] == [("seal", "", ""), ("delete", "b", "u-b")]
     assert [key.name for key in work.left_over] == ["data"]
 
 
