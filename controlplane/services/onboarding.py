@@ -70,7 +70,13 @@ def check_spec(spec: TenantSpec, registry: Registry) -> None:
 def _unknown(what: str, name: str, pointer: str, known: Mapping[str, Any] | frozenset[str]) -> InvalidError:
     some = ", ".join(sorted(known)[:10]) or "none yet"
     detail = f"There is no {what} {name!r}. Known: {some}. Create it with PUT /v1/{what}s/{name}."
-    return InvalidError(detail, code=f"unknown-{what}", errors=[FieldError(pointer, f"no such {what}")])
+    errors = [FieldError(pointer, f"no such {what}")]
+    # Codes are written out, so that the reference of codes finds them.
+    if what == "tier":
+        return InvalidError(detail, code="unknown-tier", errors=errors)
+    if what == "cluster":
+        return InvalidError(detail, code="unknown-cluster", errors=errors)
+    return InvalidError(detail, code="unknown-app", errors=errors)
 
 
 def exists_already(name: str) -> ConflictError:
