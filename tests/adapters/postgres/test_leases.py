@@ -109,12 +109,6 @@ async def test_a_lease_lasts_as_long_as_its_holder_was_told_also_after_a_renewal
     assert not held.may_issue(held.sent_at + seconds * 0.75), "the last quarter is for calls on their way"
 
 
-async def test_a_worker_leaves_newer_plans_alone(transactions: Transactions, rollout: uuid.UUID) -> None:
-    older = PostgresLeases(transactions, schema_version=0)
-    assert await older.due(("rollout",)) == []
-    assert await older.take("rollout", rollout, "older") is None
-
-
 async def test_the_sweeper_is_told_when_the_next_lease_runs_out_and_never_of_one_that_has(
     database: Database, transactions: Transactions, rollout: uuid.UUID
 ) -> None:
