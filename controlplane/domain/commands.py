@@ -78,7 +78,7 @@ def _retry(draft: Draft, command: CommandSeen) -> set[int]:
     if touched:
         draft.set_rollout(halted="", reason="", hold=False)
         draft.tell("retried", {"by": command.actor, "waves": sorted(touched)})
-    return set()
+    return touched
 
 
 def _again(draft: Draft, target: TargetNow) -> None:

@@ -38,13 +38,18 @@ class GateKey:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What judging evidence gives. `until`: when it may change by itself; `who`: who can end the wait; `tenants`: the ones to blame."""
+    """What judging evidence gives. `until`: when it may change by itself; `who`: who can end the wait; `tenants`: the ones to blame.
+
+    `look`: what this one look says by itself, for a gate that judges several in a row; the keeper remembers it and gives it back
+    in the evidence of the next ones as `looks`, oldest first.
+    """
 
     verdict: Verdict
     reason: str
     until: datetime | None = None
     who: str = ""
     tenants: tuple[str, ...] = ()
+    look: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class MetricGate:
         return spec.interval.total_seconds()
 
     async def observe(self, spec: MetricSpec, scene: GateScene, ports: GatePorts) -> Evidence:
-        """Ask once for all tenants; remembers the looks before (`scene` carries none: the keeper adds them)."""
+        """Ask once for all tenants; the keeper adds the looks before this one."""
         query = filled(spec.query, scene)
         if ports.metrics is None:
             return {"query": query, "error": "no metric source is configured", "values": []}
@@ -82,14 +82,14 @@ class MetricGate:
         look = read(spec, evidence, scene.now)
         looks = [*evidence.get("looks", []), look["is"]]
         if look["is"] == "unknown":
-            return Judged(Verdict.UNKNOWN, look["reason"])
+            return Judged(Verdict.UNKNOWN, look["reason"], look="unknown")
         bad_in_a_row = _tail(looks, "bad")
         if bad_in_a_row >= spec.failures:
-            return Judged(Verdict.FAIL, look["reason"], tenants=tuple(look["tenants"]))
+            return Judged(Verdict.FAIL, look["reason"], tenants=tuple(look["tenants"]), look=look["is"])
         good_in_a_row = _tail(looks, "good")
         if good_in_a_row >= spec.samples:
-            return Judged(Verdict.PASS, f"{look['reason']}, {good_in_a_row} looks in a row")
-        return Judged(Verdict.WAIT, f"{look['reason']}; {good_in_a_row} of {spec.samples} good looks")
+            return Judged(Verdict.PASS, f"{look['reason']}, {good_in_a_row} looks in a row", look=look["is"])
+        return Judged(Verdict.WAIT, f"{look['reason']}; {good_in_a_row} of {spec.samples} good looks", look=look["is"])
 
 
 def filled(query: str, scene: GateScene) -> str:

@@ -16,7 +16,6 @@ from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict
 from controlplane.domain.rollouts import TargetState, WaveState
 from controlplane.gates import GATES, read_spec
-from controlplane.gates.metric import MetricSpec, read
 from controlplane.ports.engine import Loaded
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
@@ -100,8 +99,8 @@ class Gatekeeper:
             log.warning("a gate could not be looked at", gate=gate.kind, code=error.code)
             return {"error": error.code}, Judged(Verdict.UNKNOWN, f"could not measure: {error.detail}")
         judged = kind.judge(spec, scene, evidence)
-        if isinstance(spec, MetricSpec):
-            looks.append(str(read(spec, evidence, scene.now)["is"]))
+        if judged.look:
+            looks.append(judged.look)
             del looks[:-LOOKS_KEPT]
         return evidence, judged
 
