@@ -8,7 +8,23 @@ import typer
 
 from controlplane import __version__
 
-from . import apply, deploy, doctor, event, freeze, key, login, look, processes, release, rollout, tenant, up, why
+from . import (
+    apply,
+    deploy,
+    doctor,
+    event,
+    freeze,
+    key,
+    login,
+    look,
+    operation,
+    processes,
+    release,
+    rollout,
+    tenant,
+    up,
+    why,
+)
 from .demo import command as demo
 
 HELP = """Releases in tenant-aware waves, with a way back for each tenant on its own.
@@ -46,6 +62,7 @@ for name, group in (
     ("release", release.group),
     ("rollout", rollout.group),
     ("event", event.group),
+    ("operation", operation.group),
     ("key", key.group),
 ):
     app.add_typer(group, name=name)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from controlplane.domain.manifests import Manifest, Rendered, annotations_of, key_of
+from controlplane.domain.quantities import parse_quantity
 from controlplane.domain.quota import fit, peak_resources
 from controlplane.domain.tiers import TierSpec
 from controlplane.domain.walls import WallRules, check_walls
@@ -36,6 +37,8 @@ OBSERVED_KINDS: Final = (
 _ARGO = "argocd.argoproj.io/tracking-id"
 _FLUX = (("kustomize.toolkit.fluxcd.io/name", "Kustomization"), ("helm.toolkit.fluxcd.io/name", "HelmRelease"))
 _CLUSTERS_OWN = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
+_AMOUNTS = frozenset({"hard", "default", "defaultRequest", "max", "min", "limits", "requests"})
+"""Fields whose values are quantities."""
 _NOT_COUNTED = {"own-mark", "wall-object", "owner-or-finalizer"}
 
 
@@ -140,4 +143,14 @@ def _subset(wanted: Any, found: Any, at: tuple[str | int, ...]) -> list[str]:
     if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         return [d for i, pair in enumerate(zip(wanted, found, strict=True)) for d in _subset(*pair, (*at, i))]
     empty = wanted in ({}, [], None) and found in ({}, [], None)
-    return [] if wanted == found or empty else [pointer(at)]
+    return [] if wanted == found or empty or _same_amount(wanted, found, at) else [pointer(at)]
+
+
+def _same_amount(wanted: Any, found: Any, at: tuple[str | int, ...]) -> bool:
+    """Whether both are one quantity, written in two ways (`1000m`, `1`): the API server keeps them as they were sent."""
+    if len(at) < 2 or at[-2] not in _AMOUNTS:
+        return False
+    try:
+        return parse_quantity(str(wanted)) == parse_quantity(str(found))
+    except ValueError:
+        return False

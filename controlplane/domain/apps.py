@@ -11,6 +11,7 @@ from controlplane.domain.names import Name
 from controlplane.domain.releases import FormatName
 from controlplane.domain.tree import PlainText, ValuesTree
 from controlplane.domain.wire import Wire
+from controlplane.domain.work import DeliveryKind
 
 CustomKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Z][A-Za-z0-9]{0,62}$")]
 FieldPointer = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00-\x1f]{1,120}){1,20}$")]
@@ -27,6 +28,9 @@ class AppSpec(Wire):
     """The body of `PUT /v1/apps/{name}`."""
 
     description: PlainText = ""
+    delivery: DeliveryKind = Field(
+        default="apply", description="How its releases reach a cluster. `apply`: Seawall writes the objects itself."
+    )
     format: FormatName = Field(default="helm", description="What its releases usually are.")
     shared_fields: tuple[SharedField, ...] = Field(default=(), max_length=50)
     custom_kinds: tuple[CustomKind, ...] = Field(

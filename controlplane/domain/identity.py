@@ -75,6 +75,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "dead-letters.read": _SEE,
     "dead-letters.redrive": _OPERATE,
     "operations.read": _SEE | _OWNER,
+    "operations.cancel": _OPERATE,
     "freezes.read": _SEE,
     "freezes.write": _RUN,
     "changes.read": _SEE,

@@ -40,12 +40,14 @@ async def resume(uow: UnitOfWork, record: TenantRecord, *, actor: str) -> uuid.U
 async def offboard(uow: UnitOfWork, record: TenantRecord, *, actor: str) -> uuid.UUID:
     """End a tenant: its namespaces are deleted, its records and its name are kept.
 
-    Raises ConflictError `wrong-phase`, `change-in-progress`.
+    One whose offboarding failed or was cancelled is tried again. Raises ConflictError `wrong-phase`, `change-in-progress`.
     """
-    _expect(
-        record, "offboarded", *(phase for phase in TenantPhase if TenantPhase.OFFBOARDING in PHASE_TRANSITIONS[phase])
-    )
-    await _begin(uow, record, TenantPhase.OFFBOARDING, "")
+    leaving = TenantPhase.OFFBOARDING
+    _expect(record, "offboarded", leaving, *(phase for phase in TenantPhase if leaving in PHASE_TRANSITIONS[phase]))
+    if record.phase is leaving:
+        await refuse_if_busy(uow, record)
+    else:
+        await _begin(uow, record, leaving, "")
     return await _accept(uow, "offboard", record, actor, {})
 
 

@@ -63,3 +63,20 @@ def test_fields_that_only_the_cluster_set_are_no_difference() -> None:
         "/Deployment/web/spec/replicas"
     ]
     assert differences(wanted, None) == ["/Deployment/web"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "same"),
+    [("1", "1000m", True), ("1Gi", "1024Mi", True), ("1", "1001m", False), ("2", 2, True), ("2", "two", False)],
+)
+def test_a_quantity_written_another_way_is_no_difference(wanted: str, found: object, same: bool) -> None:
+    def quota(amount: object) -> Manifest:
+        spec = {"hard": {"requests.cpu": amount}}
+        return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": spec}
+
+    assert (differences(quota(wanted), quota(found)) == []) is same
+
+
+def test_a_text_that_looks_like_a_quantity_is_compared_as_text() -> None:
+    one, other = deployment({"shard": "1"}), deployment({"shard": "1000m"})
+    assert differences(one, other) == ["/Deployment/web/metadata/labels/shard"]

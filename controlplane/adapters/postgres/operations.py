@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.operations import ItemState, OperationState
 from controlplane.ports.leases import HeldLease
 from controlplane.ports.stores.operations import (
+    CancelWish,
     InstalledTarget,
     Item,
     NewOperation,
@@ -26,7 +27,7 @@ from controlplane.ports.stores.operations import (
 
 from . import operations_sql as sql
 from .json_text import as_json
-from .leases import create_lease, lock_lease
+from .leases import create_lease, lock_lease, locked_command_seq
 
 
 class PostgresOperations:
@@ -77,6 +78,29 @@ class PostgresOperations:
     async def hold(self, lease: HeldLease) -> float:
         """Lock and renew the lease."""
         return await lock_lease(self._session, lease)
+
+    def commanded(self, lease: HeldLease) -> bool:
+        """Whether a command came that the driver does not know."""
+        return locked_command_seq(self._session) > lease.command_seq
+
+    async def lock(self, operation_id: uuid.UUID) -> OperationState | None:
+        """Lock an operation's row."""
+        state = (await self._session.execute(sql.LOCK, {"id": operation_id})).scalar()
+        return None if state is None else OperationState(state)
+
+    async def cancel(self, operation_id: uuid.UUID, actor: str, reason: str) -> None:
+        """Append the command."""
+        values = {"id": operation_id, "body": as_json({"reason": reason}), "actor": actor}
+        (await self._session.execute(sql.CANCEL, values)).one()
+
+    async def cancelled_by(self, operation_id: uuid.UUID) -> CancelWish | None:
+        """Who called it off."""
+        row = (await self._session.execute(sql.CANCELLED_BY, {"id": operation_id})).first()
+        return None if row is None else CancelWish(row.actor, row.reason or "")
+
+    async def note_commands(self, operation_id: uuid.UUID) -> None:
+        """Write that commands were taken into account."""
+        await self._session.execute(sql.NOTE_COMMANDS, {"id": operation_id})
 
     async def take_slots(
         self, operation_id: uuid.UUID, places: Sequence[tuple[str, str]], *, dirty_too: bool = False

@@ -46,6 +46,29 @@ OPEN_OF = text(
     order by o.id limit 1
     """  # noqa: S608 -- constants
 )
+LOCK = text("select state from operations where id = :id for update")
+CANCEL = text(
+    """
+    with raised as (
+        update leases set command_seq = command_seq + 1 where subject_kind = 'operation' and subject_id = :id
+        returning subject_kind, subject_id, command_seq
+    ), due as (
+        update operations set due_at = now() where id = :id
+    )
+    insert into commands (subject_kind, subject_id, seq, command, body, actor)
+    select subject_kind, subject_id, command_seq, 'cancel', cast(:body as jsonb), :actor from raised
+    returning seq
+    """
+)
+CANCELLED_BY = text(
+    """
+    select actor, body ->> 'reason' as reason from commands
+    where subject_kind = 'operation' and subject_id = :id and command = 'cancel' order by seq limit 1
+    """
+)
+NOTE_COMMANDS = text(
+    "update commands set applied_at = now() where subject_kind = 'operation' and subject_id = :id and applied_at is null"
+)
 ITEMS = text(
     """
     select ordinal, tenant, environment, state, stage, spec, problem, memory from operation_items

@@ -7,19 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import respond
+from controlplane.api.idempotency import Answer, IdempotencyKey, once
 from controlplane.api.links import absolute
+from controlplane.api.operations import accepted
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
 from controlplane.domain.errors import NotFoundError
 from controlplane.domain.operations import OPERATION_OVER, ItemState
+from controlplane.domain.requests import Sentence
 from controlplane.domain.tenant_views import ItemView, OperationView
+from controlplane.domain.wire import Wire
 from controlplane.ports.stores.operations import OperationRecord
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.operations.cancelling import cancel
 from controlplane.services.operations.reads import item_view, operation_of, operation_view
 
 router = feature_router("operations")
@@ -74,6 +79,37 @@ async def get_operation(
     async with _seen(call, operation_id) as (_, found):
         headers = {} if found.state in OPERATION_OVER else {"Retry-After": "1"}
         return respond(operation_view(found, _items_url(request, operation_id)), headers=headers)
+
+
+class CancelBody(Wire):
+    """Why it is called off, for those who read it later."""
+
+    reason: Sentence = ""
+
+
+_NO_REASON = CancelBody()
+
+
+@router.post(
+    "/v1/operations/{operation_id}:cancel",
+    operation_id="cancelOperation",
+    status_code=202,
+    response_model=OperationView,
+)
+async def cancel_operation(
+    request: Request,
+    operation_id: uuid.UUID,
+    key: IdempotencyKey,
+    call: Annotated[Call, may("operations.cancel")],
+    body: Annotated[CancelBody, Body()] = _NO_REASON,
+) -> Response:
+    """Call an operation off: nothing more of it starts, what is done stays, and what it holds is given back."""
+
+    async def effect(uow: UnitOfWork) -> Answer:
+        found = await cancel(uow, operation_id, actor=call.actor, reason=body.reason)
+        return accepted(request, operation_id, operation_view(found, _items_url(request, operation_id)))
+
+    return await once(call, key, effect)
 
 
 @router.get("/v1/operations/{operation_id}/items", operation_id="listOperationItems", response_model=Page[ItemView])

@@ -134,6 +134,14 @@ class InstalledTarget:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CancelWish:
+    """Who called an operation off, and why."""
+
+    actor: str
+    reason: str
+
+
 class OperationStore(Protocol):
     """Operations in PostgreSQL."""
 
@@ -172,6 +180,26 @@ class OperationStore(Protocol):
 
         Returns our monotonic clock when the renewal was sent: `lease.sent_at`, once the commit is known.
         """
+        ...
+
+    def commanded(self, lease: HeldLease) -> bool:
+        """Whether somebody has given a command that the lease's driver does not know: read from the row that `hold` locked."""
+        ...
+
+    async def cancel(self, operation_id: uuid.UUID, actor: str, reason: str) -> None:
+        """Append the command `cancel` and make the operation due now. The caller has locked the operation."""
+        ...
+
+    async def lock(self, operation_id: uuid.UUID) -> OperationState | None:
+        """Lock an operation's row; its state, or None if there is none."""
+        ...
+
+    async def cancelled_by(self, operation_id: uuid.UUID) -> CancelWish | None:
+        """Who called the operation off first, if anybody did."""
+        ...
+
+    async def note_commands(self, operation_id: uuid.UUID) -> None:
+        """Write that every command so far was taken into account."""
         ...
 
     async def take_slots(

@@ -16,7 +16,7 @@ from controlplane.domain.operations import OPERATION_OVER, OperationState, decid
 from controlplane.domain.tenants import TenantSpec
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.stores.operations import Item
-from controlplane.services.operations.endings import close_tenants, finish
+from controlplane.services.operations.endings import call_off, close_tenants, finish
 from controlplane.services.operations.exporting import export
 from controlplane.services.operations.installing import install
 from controlplane.services.operations.leaving import leave
@@ -121,7 +121,12 @@ async def _work(run: Run) -> None:
     seen: object = None
     moved_at = time.monotonic()
     while True:
-        await _pass(run)
+        await _listen(run)
+        if not run.called_off:
+            await _pass(run)
+        if _is_called_off(run):
+            await call_off(run)
+            return
         await close_tenants(run)
         waiting = [item.memory["waiting"] for item in run.open if "waiting" in item.memory]
         state = decide_operation(run.operation.kind, tally(i.state for i in run.items), waiting=bool(waiting))
@@ -140,12 +145,22 @@ async def _work(run: Run) -> None:
             await asyncio.wait_for(run.drain.wait(), POLL)
 
 
+def _is_called_off(run: Run) -> bool:
+    return run.called_off  # a pass may have learned of it
+
+
+async def _listen(run: Run) -> None:
+    """Ask whether somebody has called the operation off: it may wait for long without a transaction of its own."""
+    async with run.tools.transactions.engine() as uow:
+        run.called_off = run.called_off or await uow.operations.cancelled_by(run.operation.id) is not None
+
+
 async def _pass(run: Run) -> None:
     """Give every item that is ready to its stage, stage by stage, so that those that come from one go on together."""
     for name, stage in STAGES.items():
         now = datetime.now(UTC)
         items = [item for item in ready(run.items, now) if _stage_of(run, item) == name]
-        if items and not run.drain.is_set():
+        if items and not run.stopping:
             await stage(run, items)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from controlplane.domain.errors import ConflictError
 from controlplane.domain.operations import ITEM_OVER, ItemState, OperationState, tally
 from controlplane.domain.rollouts import check_transition
 from controlplane.domain.tenants import PHASE_TRANSITIONS, TenantPhase
@@ -75,12 +76,33 @@ async def finish(run: Run, state: OperationState) -> None:
     counts = tally(item.state for item in run.items)
     result: dict[str, Any] = {"succeeded": counts.succeeded, "failed": counts.failed}
     problem = next((item.problem for item in run.items if item.problem), None)
-    failed = state is OperationState.FAILED
+    failed = state is not OperationState.SUCCEEDED
     async with run.transaction() as uow:
         if run.operation.kind == "update" and not failed:
             await _keep_spec(run, uow)
         await uow.operations.set_state(run.operation.id, state, result=result, problem=problem if failed else None)
         await uow.record("operation", str(run.operation.id), state.value, tenant=run.operation.tenant, data=result)
+
+
+async def call_off(run: Run) -> None:
+    """End the operation because a person wants it to: what is done stays, what is open ends, every slot is free again."""
+    async with run.tools.transactions.engine() as uow:
+        wish = await uow.operations.cancelled_by(run.operation.id)
+    who, why = (wish.actor, wish.reason) if wish else ("somebody", "")
+    detail = f"The operation was cancelled by {who}{f': {why}' if why else ''}. What it had done stays as it is."
+    for item in run.open:
+        run.fail(item, ConflictError(detail, code="operation-cancelled"))
+    await _give_back(run)
+    await close_tenants(run)
+    await finish(run, OperationState.CANCELLED)
+
+
+async def _give_back(run: Run) -> None:
+    places = [(item.tenant, item.environment) for item in run.items if item.environment]
+    async with run.transaction() as uow:
+        await uow.operations.save_items(run.operation.id, run.items)
+        await uow.operations.free_slots(run.operation.id, places)
+        await uow.operations.note_commands(run.operation.id)
 
 
 async def _keep_spec(run: Run, uow: UnitOfWork) -> None:

@@ -74,6 +74,8 @@ async def _start_missing(run: Run, items: Sequence[Item], targets: Mapping[_Key,
         if version is not None:
             groups.setdefault((app, version, item.environment), []).append(item)
     for (app, version, environment), members in sorted(groups.items(), key=lambda group: group[0]):
+        if run.stopping:
+            return True
         await _start(run, app, version, environment, members)
     return bool(groups)
 

@@ -34,8 +34,8 @@ type Plan = Callable[[TakenEnvironment], Awaitable[Sequence[Effect]]]
 async def carry_out(run: Run, item: Item, phase: str, plan: Plan) -> bool:
     """Take the slot, write what `plan` says as ISSUED, make the calls, write what came of them, give the slot back.
 
-    True if every call succeeded; otherwise the item waits or has failed. The item is not saved here when all went well: the
-    caller decides what comes next and saves it.
+    True if every call succeeded; otherwise the item waits, has failed, or the operation was called off. The item is not saved
+    here when all went well: the caller decides what comes next and saves it.
     """
     place = await _slot(run, item)
     if place is None:
@@ -43,7 +43,8 @@ async def carry_out(run: Run, item: Item, phase: str, plan: Plan) -> bool:
     step_id = uuid.uuid4()
     effects = list(await plan(place))
     fault_point("operation:before-issue")
-    await _issue(run, item, place, phase, step_id, effects)
+    if not await _issue(run, item, place, phase, step_id, effects):
+        return False
     fault_point("operation:after-issue")
     outcomes, error = await _act(run, place, step_id, effects)
     if error is not None:
@@ -58,6 +59,8 @@ async def carry_out(run: Run, item: Item, phase: str, plan: Plan) -> bool:
 
 async def _slot(run: Run, item: Item) -> TakenEnvironment | None:
     async with run.transaction() as uow:
+        if run.called_off:
+            return None
         taken = await uow.operations.take_slots(
             run.operation.id, [(item.tenant, item.environment)], dirty_too=run.operation.kind == "offboard"
         )
@@ -71,13 +74,18 @@ async def _slot(run: Run, item: Item) -> TakenEnvironment | None:
 
 async def _issue(
     run: Run, item: Item, place: TakenEnvironment, phase: str, step_id: uuid.UUID, effects: Sequence[Effect]
-) -> None:
+) -> bool:
+    """Write the steps as ISSUED; False if the operation was called off meanwhile: then the slot is free again."""
     steps = [
         NewStep(step_id, n, item.tenant, item.environment, phase, e.verb, place.epoch, e.api_version, e.kind, e.name)
         for n, e in enumerate(effects)
     ]
     async with run.transaction() as uow:
-        await uow.operations.issue(run.operation.id, steps)
+        if run.called_off:
+            await uow.operations.free_slots(run.operation.id, [(item.tenant, item.environment)])
+        else:
+            await uow.operations.issue(run.operation.id, steps)
+    return not run.called_off
 
 
 async def _act(

@@ -60,6 +60,12 @@ class Run:
     environments: Mapping[tuple[str, str], EnvironmentRecord]
     phases: dict[str, tuple[TenantPhase, str]]
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
+    called_off: bool = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new may begin: this process drains, or the operation was called off."""
+        return self.called_off or self.drain.is_set()
 
     @property
     def open(self) -> list[Item]:
@@ -68,9 +74,13 @@ class Run:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """One transaction under the lease; raises `LeaseLostError` if it is not ours any more."""
+        """One transaction under the lease; raises `LeaseLostError` if it is not ours any more.
+
+        Sets `called_off` if somebody has cancelled the operation: then nothing may be issued in it.
+        """
         async with self.tools.transactions.engine() as uow:
             sent = await uow.operations.hold(self.lease)
+            self.called_off = self.called_off or uow.operations.commanded(self.lease)
             yield uow
         self.lease.sent_at = max(self.lease.sent_at, sent)
 

@@ -99,7 +99,7 @@ async def raise_walls(run: Run, items: Sequence[Item]) -> None:
 
     async def one(chunk: Sequence[Item]) -> None:
         async with gate:
-            if not run.drain.is_set():
+            if not run.stopping:
                 await _chunk(run, chunk)
 
     async with asyncio.TaskGroup() as group:
@@ -110,6 +110,8 @@ async def raise_walls(run: Run, items: Sequence[Item]) -> None:
 async def _chunk(run: Run, items: Sequence[Item]) -> None:
     fault_point("operation:before-issue")
     jobs = await _issue(run, items)
+    if run.called_off:
+        return
     fault_point("operation:after-issue")
     async with asyncio.TaskGroup() as group:
         for job in jobs:
@@ -121,6 +123,8 @@ async def _chunk(run: Run, items: Sequence[Item]) -> None:
 async def _issue(run: Run, items: Sequence[Item]) -> list[WallJob]:
     by_place = {(item.tenant, item.environment): item for item in items}
     async with run.transaction() as uow:
+        if run.called_off:
+            return []
         taken = await uow.operations.take_slots(run.operation.id, list(by_place))
         jobs = [_job(run, by_place[place.tenant, place.environment], place, uow) for place in taken]
         got = {id(job.item) for job in jobs}

@@ -120,7 +120,11 @@ class TenantApp(SQLModel, table=True):
 
 
 class Revision(SQLModel, table=True):
-    """What one environment's app was given. States: applying, applied, verified, failed, left (rolled back from)."""
+    """What one environment's app was given. States: applying, applied, verified, failed, left (rolled back from).
+
+    The values it was rendered with are the row of `contents` under (tenant, values_hash): many revisions share them. `values` holds
+    them only where that row does not exist: in revisions that were written without a rollout.
+    """
 
     __tablename__ = "revisions"
     __table_args__ = (
