@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
+from controlplane.adapters.anchor_file import AnchorFile
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.engine_metrics import PrometheusMeters
@@ -24,6 +25,7 @@ from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.domain.errors import DependencyError
+from controlplane.ports.anchors import Anchors
 from controlplane.ports.bus import Bus
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.engine import EngineStore
@@ -95,6 +97,12 @@ class Container:
         """What gates may ask: votes on record, and the metric source if one is configured."""
         url = self.settings.metrics_source
         return GatePorts(votes=PostgresVotes(self.database), metrics=Prometheus(url) if url else None)
+
+    @cached_property
+    def anchors(self) -> Anchors | None:
+        """Where heads of the audit chain are kept outside; None: in the log alone."""
+        path = self.settings.audit_anchors
+        return AnchorFile(path) if path else None
 
     @cached_property
     def authenticator(self) -> Authenticator:

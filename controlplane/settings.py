@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION
+from controlplane.domain.quantities import Duration
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
 
 
 class Settings(BaseSettings):
@@ -57,9 +64,27 @@ class Settings(BaseSettings):
         le=300,
         description="How long a worker's lease on a rollout lasts: the time until another one takes over after it dies.",
     )
+    audit_anchors: Path | None = Field(
+        default=None,
+        description="Append-only file for the heads of the audit chain, where the database's owner can't write.",
+    )
+    audit_retention: Annotated[Duration | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None,
+        description="How long audit rows are kept, such as P400D (30 days at least); empty: for ever. Needs SEAWALL_AUDIT_ANCHORS.",
+    )
     plan_schema: int = Field(
         default=PLAN_SCHEMA_VERSION,
         ge=0,
         le=PLAN_SCHEMA_VERSION,
         description="The newest plans a worker takes; lower it to hold new workers back during an upgrade.",
     )
+
+    @model_validator(mode="after")
+    def _retention(self) -> Self:
+        if self.audit_retention is not None and self.audit_anchors is None:
+            raise ValueError(
+                "SEAWALL_AUDIT_RETENTION needs SEAWALL_AUDIT_ANCHORS: rows leave only behind an anchored checkpoint"
+            )
+        if self.audit_retention is not None and self.audit_retention < timedelta(days=30):
+            raise ValueError("SEAWALL_AUDIT_RETENTION is at least P30D: the database refuses to remove younger rows")
+        return self

@@ -9,8 +9,9 @@ import structlog
 
 from controlplane.bootstrap import Container
 from controlplane.domain.errors import DependencyError
-from controlplane.services.audit_chain import seal_some
 from controlplane.services.freezes import open_after_expiry
+
+from .sealing import Sealer
 
 EVERY_SECONDS = 1.0
 
@@ -19,21 +20,19 @@ log = structlog.get_logger(__name__)
 
 async def keep_forever(container: Container, draining: asyncio.Event) -> None:
     """Look once a second until draining. Several workers may: the row's lock orders them."""
+    sealer = Sealer(container)
     while not draining.is_set():
         try:
-            await keep(container)
+            await keep(container, sealer)
         except DependencyError as error:
-            log.warning("housekeeping failed, will try again", code=error.code)
+            log.warning("housekeeping failed, will try again", code=error.code, detail=error.detail)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(draining.wait(), EVERY_SECONDS)
 
 
-async def keep(container: Container) -> None:
+async def keep(container: Container, sealer: Sealer | None = None) -> None:
     """One look."""
     async with container.database.engine() as uow:
         if await open_after_expiry(uow):
             log.info("a freeze of everything has ended by time; the fleet is open again")
-    async with container.database.engine() as uow:
-        head = await seal_some(uow)
-    if head is not None:  # the log is the anchor: it is shipped to where the database's owner can't edit it
-        log.info("audit sealed", seal=head.number, hash=head.hash)
+    await (sealer or Sealer(container)).step()

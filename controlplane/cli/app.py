@@ -10,6 +10,7 @@ from controlplane import __version__
 
 from . import (
     apply,
+    audit,
     deploy,
     doctor,
     event,
@@ -63,6 +64,7 @@ for name, group in (
     ("rollout", rollout.group),
     ("event", event.group),
     ("operation", operation.group),
+    ("audit", audit.group),
     ("key", key.group),
 ):
     app.add_typer(group, name=name)

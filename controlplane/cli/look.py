@@ -1,4 +1,4 @@
-"""`changes` and `audit`: what changed, and who did what."""
+"""`changes`: what changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ Since = Annotated[str, typer.Option("--since", help="A span back from now (2h), 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("changes")(changes)
-    app.command("audit")(audit)
 
 
 def changes(
@@ -34,35 +33,10 @@ def changes(
         Column("WHAT", lambda c: f"{c['kind']}/{c['id']}"),
         Column("CHANGE", lambda c: change_of(c["type"])),
         column("TENANT", "tenant"),
-        Column("DETAIL", lambda c: _brief(c["data"])),
+        Column("DETAIL", lambda c: brief(c["data"])),
     ]
-    found = connect().pages("/v1/changes", most=limit, since=_since(since), cluster=cluster or None, app=app or None)
+    found = connect().pages("/v1/changes", most=limit, since=since_of(since), cluster=cluster or None, app=app or None)
     show_list(found, columns, output, name=lambda c: f"{c['kind']}/{c['id']}")
-
-
-def audit(
-    since: Since = "",
-    actor: Annotated[str, typer.Option("--actor", help="Only what this caller did.")] = "",
-    action: Annotated[str, typer.Option("--action", help="Only this, such as rollout.start.")] = "",
-    tenant: Annotated[str, typer.Option("--tenant", help="Only what concerns this tenant.")] = "",
-    limit: Most = 50,
-    output: Output = TABLE,
-) -> None:
-    """Who did what to what, newest first."""
-    from .client import connect
-    from .output import Column, column, show_list, when
-
-    columns = [
-        Column("WHEN", lambda e: when(e["at"])),
-        column("WHO", "actor"),
-        column("ACTION", "action"),
-        column("WHAT", "subject"),
-        column("TENANT", "tenant"),
-        Column("DETAIL", lambda e: _brief(e["detail"])),
-    ]
-    wanted = {"since": _since(since) if since else None, "actor": actor or None, "action": action or None}
-    found = connect().pages("/v1/audit", most=limit, tenant=tenant or None, **wanted)
-    show_list(found, columns, output, name=lambda e: str(e["id"]))
 
 
 def change_of(event_type: str) -> str:
@@ -71,13 +45,14 @@ def change_of(event_type: str) -> str:
     return parts[-2] if len(parts) > 3 and parts[-1].startswith("v") else event_type
 
 
-def _since(text: str) -> str:
+def since_of(text: str) -> str:
+    """Read a span or a time as the API takes it. Raises UsageError."""
     from .options import iso_duration
 
     return text if "-" in text else iso_duration(text)
 
 
-def _brief(data: dict[str, Any]) -> str:
+def brief(data: dict[str, Any]) -> str:
     """A few short facts of a record on one line."""
     short = (f"{k} {v}" for k, v in data.items() if isinstance(v, str | int | float) and len(str(v)) <= 60)
     return ", ".join(list(short)[:4])

@@ -27,6 +27,8 @@ def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(command, TyperGroup):
         yield path, command
         return
+    if path and command.invoke_without_command:
+        yield path, command
     for name, inner in command.commands.items():
         yield from _walk(f"{path} {name}".strip(), inner)
 

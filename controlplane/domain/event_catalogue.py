@@ -104,6 +104,15 @@ _FREEZE = _of(
         "lifted": ("A freeze ended.", ("selector",)),
     },
 )
+_AUDIT = _of(
+    "audit",
+    {
+        "recorded": (
+            "A row of the audit trail was sealed: who did what to what. `sequence` is its seal, `hash` chains it.",
+            ("id", "actor", "action", "subject", "detail", "traceId", "hash"),
+        )
+    },
+)
 CONFIGURATION: Final = ("app", "tier", "cluster", "calendar", "strategy", "trigger", "rule", "webhook", "source")
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))
@@ -117,6 +126,7 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_OPERATION,
     *_RELEASE,
     *_FREEZE,
+    *_AUDIT,
     *_CONFIGURATION,
 )
 KNOWN: Final[frozenset[tuple[str, str]]] = frozenset((e.thing, e.change) for e in CATALOGUE)

@@ -52,6 +52,8 @@ def recorded_in(tree: ast.AST, where: str) -> Iterator[tuple[str, str]]:
         if called.endswith("uow.record"):
             things = {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set(CONFIGURATION)
             yield from ((str(t), c) for t in things for c in changes_of(node.args[2], where))
+        elif called.endswith("audit_chain.publish"):
+            yield from (("audit", c) for c in changes_of(node.args[0], where))
         elif called.endswith(".tell"):
             yield from (("rollout", c) for c in changes_of(node.args[0], where))
         elif called.endswith("TenantEvent"):

@@ -47,7 +47,11 @@ _CLAIM_DELIVERIES = text(
     " order by d.due_at, d.seq limit :limit for update of d skip locked),"
     " taken as (update deliveries t set due_at = :until, attempts = attempts + 1 from due where t.id = due.id returning t.*)"
     " select t.id, t.webhook, t.attempts, t.created_at, h.subject_kind, h.subject_id, h.seq, h.type, h.tenant, h.data, h.at"
-    " from taken t join history h on (h.subject_kind, h.subject_id, h.seq) = (t.subject_kind, t.subject_id, t.seq)"
+    " from taken t join lateral ("
+    "  select * from history i where (i.subject_kind, i.subject_id, i.seq) = (t.subject_kind, t.subject_id, t.seq)"
+    "  union all select 'audit', 'trail', a.seal, 'dev.seawall.audit.recorded.v1', a.tenant, jsonb_build_object('id', a.id,"
+    "   'actor', a.actor, 'action', a.action, 'subject', a.subject, 'detail', a.detail, 'traceId', a.trace_id, 'hash', a.hash), a.at"
+    "  from audit a where t.subject_kind = 'audit' and a.seal = t.seq) h on true"
 )
 _DELIVERED = text(
     "update deliveries set state = 'delivered', ended_at = now(), due_at = null, last_error = ''"

@@ -17,6 +17,7 @@ from fastapi import APIRouter
 
 from . import (
     approvals,
+    audit,
     configuration,
     events,
     freezes,
@@ -42,6 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.hooks,
     freezes.router,
     looks.router,
+    audit.router,
     machine.router,
     operations.router,
     tenants.batches,

@@ -1,4 +1,4 @@
-"""Looking back: changes and the audit trail."""
+"""Looking back: what changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import Name
 from controlplane.domain.quantities import parse_duration
 from controlplane.domain.wire import Wire
-from controlplane.ports.stores.looks import AuditFilter, AuditRecord, ChangeRecord
+from controlplane.ports.stores.looks import ChangeRecord
 
 router = feature_router("look")
 
@@ -24,7 +24,6 @@ Since = Annotated[
     str | None,
     Query(max_length=64, description="A duration back from now (PT2H), or a time with its zone.", examples=["PT2H"]),
 ]
-Text = Annotated[str | None, Query(max_length=300)]
 
 
 class Change(Wire):
@@ -37,21 +36,6 @@ class Change(Wire):
     type: str = Field(description="Its event type, dev.seawall.<kind>.<change>.v1.")
     tenant: str | None
     data: dict[str, Any]
-
-
-class AuditEntry(Wire):
-    """Who did what to what."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    subject: str
-    tenant: str | None
-    detail: dict[str, Any]
-    trace_id: str
-    seal: int | None = Field(description="Its place in the chain, once sealed (within five seconds).")
-    hash: str | None = Field(description="Covers this entry and the hash of the seal before it.")
 
 
 @router.get("/v1/changes", operation_id="listChanges", response_model=Page[Change])
@@ -72,27 +56,6 @@ async def changes(
     return respond(page(request, rows, limit, show=_change, position=lambda r: [r.at.isoformat(), r.kind, r.id, r.seq]))
 
 
-@router.get("/v1/audit", operation_id="listAudit", response_model=Page[AuditEntry])
-async def audit(
-    request: Request,
-    call: Annotated[Call, may("audit.read")],
-    since: Since = None,
-    actor: Text = None,
-    action: Text = None,
-    subject: Text = None,
-    tenant: Text = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
-    """List who did what to what, newest first."""
-    before = decode(cursor, int)
-    async with call.transaction() as uow:
-        start = parse_since(since, uow.now) if since else None
-        wanted = AuditFilter(start, actor, action, subject, tenant)
-        rows = await uow.looks.audit(wanted, before[0] if before else None, limit + 1)
-    return respond(page(request, rows, limit, show=_entry, position=lambda r: [r.id]))
-
-
 def parse_since(text: str, now: datetime) -> datetime:
     """Read `PT2H` (so long ago) or an RFC 3339 time. Raises InvalidError."""
     try:
@@ -109,7 +72,3 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 def _change(record: ChangeRecord) -> Change:
     return Change(**vars(record))
-
-
-def _entry(record: AuditRecord) -> AuditEntry:
-    return AuditEntry(**vars(record))

@@ -3,6 +3,7 @@
 from .flow import (
     ApiKey,
     Audit,
+    AuditCheckpoint,
     Delivery,
     History,
     InboundEvent,
@@ -33,6 +34,7 @@ __all__ = [
     "Approval",
     "Artifact",
     "Audit",
+    "AuditCheckpoint",
     "Budget",
     "BudgetMove",
     "Command",

@@ -212,6 +212,16 @@ class Audit(SQLModel, table=True):
     seal: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
 
 
+class AuditCheckpoint(SQLModel, table=True):
+    """Where the audit chain begins since old rows were removed: the last removed row's seal and hash. Only `remove_audit` writes it."""
+
+    __tablename__ = "audit_checkpoints"
+    seal: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    hash: str
+    rows: int = big()
+    removed_at: datetime = instant(default_now=True)
+
+
 class Worker(SQLModel, table=True):
     """A worker process that lives: its newest plan schema and the clusters it serves."""
 
