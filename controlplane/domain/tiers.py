@@ -88,6 +88,9 @@ class TierSpec(Wire):
     )
     limits: ContainerLimits = ContainerLimits()
     values: dict[Name, ValuesTree] = Field(default_factory=dict, description="Values by app.")
+    priority: int | None = Field(
+        default=None, ge=0, le=1_000_000, description="Place of its pods in the scheduler's queue: a PriorityClass."
+    )
     egress: tuple[Cidr, ...] = ()
     self_service: SelfService = SelfService()
 

@@ -8,7 +8,7 @@ neither `escalate` nor `bind` (https://kubernetes.io/docs/reference/access-authn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from controlplane.domain.names import (
     TENANT_LABEL,
     digest_of,
 )
+from controlplane.domain.priorities import QUOTA_NAME as PRIORITY_QUOTA
+from controlplane.domain.priorities import only_these
 from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.domain.walls import NAMESPACED_KINDS
 
@@ -58,9 +60,15 @@ def namespace_annotations(installation: str, operation: str, epoch: int) -> dict
     }
 
 
-def wall_objects(place: Place, tier: TierSpec, cluster: ClusterSpec) -> tuple[Manifest, ...]:
-    """All wall objects besides the Namespace, in the order in which they are applied."""
+def wall_objects(
+    place: Place, tier: TierSpec, cluster: ClusterSpec, classes: Sequence[str] = ()
+) -> tuple[Manifest, ...]:
+    """All wall objects besides the Namespace, in the order in which they are applied.
+
+    `classes`: the PriorityClasses that pods may have; without any, nothing limits them here.
+    """
     return (
+        *([_object(place, "v1", "ResourceQuota", PRIORITY_QUOTA, spec=only_these(classes))] if classes else []),
         _quota(place, tier),
         _limits(place, tier),
         _policy(place, "seawall-default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),

@@ -214,6 +214,13 @@ class Cluster(Protocol):
         """
         ...
 
+    async def ensure_priority_class(self, manifest: Manifest) -> None:
+        """Create a PriorityClass; one that is there with the same value is left as it is. Cluster-wide, hence without a fence.
+
+        Raises `AlreadyExistsError` if it is there with another value, which can't be changed.
+        """
+        ...
+
     async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
         """Apply server-side as field manager `seawall`, forced. Also for StatefulSets, Services, ... anything but Jobs.
 

@@ -244,3 +244,23 @@ async def test_the_quota_refuses_node_ports_and_load_balancers(real: Real) -> No
         answer = real.admin.create(f"/api/v1/namespaces/{name}/services?dryRun=All", service)
         assert answer.status_code == 403
         assert "exceeded quota" in answer.text
+
+
+async def test_a_tiers_priority_class_stands_and_a_pod_with_any_other_is_refused(real: Real) -> None:
+    quota = {"requests.cpu": "2", "requests.memory": "4Gi", "pods": "20"}
+    real.rows.config("tiers", "premium", {"quota": quota, "priority": 1000})
+    name = fresh_name("ranked")
+    assert (await real.onboard(name, tier="premium")).state == "succeeded"
+    made = real.admin.read("/apis/scheduling.k8s.io/v1/priorityclasses/seawall-premium-1000")
+    assert (made["value"], made["preemptionPolicy"]) == (1000, "Never")
+    path = f"/api/v1/namespaces/{name}/pods?dryRun=All"
+    pod: Json = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe"},
+        "spec": {"containers": [{"name": "web", "image": "x@sha256:" + "0" * 64, "securityContext": SECURE}]},
+    }
+    assert real.admin.create(path, _with(pod, {"pod": {"priorityClassName": "seawall-premium-1000"}})).is_success
+    refused = real.admin.create(path, _with(pod, {"pod": {"priorityClassName": "system-cluster-critical"}}))
+    assert refused.status_code == 403
+    assert "exceeded quota: seawall-priority" in refused.text

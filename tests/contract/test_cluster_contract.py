@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.domain.names import EPOCH_ANNOTATION, JOB_FINALIZER, STEP_ANNOTATION
+from controlplane.domain.names import EPOCH_ANNOTATION, JOB_FINALIZER, MANAGED_LABEL, STEP_ANNOTATION
+from controlplane.domain.priorities import only_these, priority_class
+from controlplane.domain.tiers import TierSpec
 from controlplane.ports.clusters import (
     AlreadyExistsError,
     FencedError,
@@ -334,3 +336,40 @@ async def test_a_namespace_made_anew_is_another_one(fleet: Fleet) -> None:
         await fleet.cluster.seal(home.name, home.uid, fence(2))
     assert refused.value.code == "namespace-replaced"
     assert not await fleet.cluster.delete_namespace(home.name, home.uid, fence(2))
+
+
+async def test_a_priority_class_is_made_once_and_its_value_never_changes(fleet: Fleet) -> None:
+    name = fresh_name("tier")
+    made = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name, "labels": {MANAGED_LABEL: "true"}},
+        "value": 1000,
+        "preemptionPolicy": "Never",
+    }
+    await fleet.cluster.ensure_priority_class(made)
+    await fleet.cluster.ensure_priority_class(made)
+    with pytest.raises(AlreadyExistsError, match="can't be changed"):
+        await fleet.cluster.ensure_priority_class({**made, "value": 7})
+
+
+async def test_a_quota_on_other_priority_classes_counts_no_pod_of_the_right_one(fleet: Fleet) -> None:
+    view = await sealed_namespace(fleet)
+    name = fresh_name("tier")
+    spec = TierSpec(priority=1000)
+    wanted = priority_class(name, spec)
+    assert wanted is not None
+    await fleet.cluster.ensure_priority_class(wanted)
+    ours = wanted["metadata"]["name"]
+    meta = {"name": "seawall-priority", "labels": {MANAGED_LABEL: "true"}}
+    only = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": only_these([ours])}
+    await fleet.cluster.apply(view.name, only, fence(), "platform")
+    for workload, class_ in (("good", ours), ("bad", "system-cluster-critical")):
+        manifest = deployment(workload)
+        manifest["spec"]["template"]["spec"]["priorityClassName"] = class_
+        await fleet.cluster.apply(view.name, manifest, fence())
+    good, bad = ("Deployment", "good"), ("Deployment", "bad")
+    await until(lambda: good in (seen := fleet.cluster.workloads(view.name)) and seen[good].available == 1)
+    blocked = await until(lambda: bad in (seen := fleet.cluster.workloads(view.name)) and seen[bad].failed)
+    assert "exceeded quota: seawall-priority" in blocked
+    assert not fleet.cluster.quota(view.name), "a quota of some pods is not the namespace's room"

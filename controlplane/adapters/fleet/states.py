@@ -46,7 +46,9 @@ def namespace_view(obj: Manifest) -> NamespaceView:
 
 
 def quota_of(obj: Manifest) -> Quota:
-    """Read one ResourceQuota as its status says."""
+    """Read one ResourceQuota as its status says; one that counts some pods only (a scope) says nothing about the others."""
+    if (obj.get("spec") or {}).get("scopeSelector") or (obj.get("spec") or {}).get("scopes"):
+        return {}
     status = obj.get("status") or {}
     used = status.get("used") or {}
     return {

@@ -134,6 +134,10 @@ class KubernetesCluster:
         """See `Cluster.seal`."""
         return await self._namespaces.seal(namespace, uid, fence, labels or {})
 
+    async def ensure_priority_class(self, manifest: Manifest) -> None:
+        """See `Cluster.ensure_priority_class`."""
+        await self._namespaces.ensure_priority_class(manifest)
+
     async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
         """See `Cluster.apply`."""
         return await self._writes.apply(namespace, manifest, fence.epoch, identity)

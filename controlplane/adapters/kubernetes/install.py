@@ -59,6 +59,7 @@ def worker_rules() -> list[Manifest]:
         _rule(["policy"], ["poddisruptionbudgets"], _ALL),
         _rule(["autoscaling"], ["horizontalpodautoscalers"], _ALL),
         _rule([RBAC], ["rolebindings", "roles"], [*_ALL, "bind", "escalate"]),
+        _rule(["scheduling.k8s.io"], ["priorityclasses"], ["get", "create"]),
         _rule([""], ["events", "pods", "secrets"], _READ),
         {
             **_rule([""], ["serviceaccounts"], ["impersonate"]),

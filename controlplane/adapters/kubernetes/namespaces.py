@@ -65,6 +65,29 @@ class Namespaces:
         detail = f"Namespace {name} exists and was not made by this operation. Adopt it, or choose another tenant name."
         raise AlreadyExistsError(detail)
 
+    async def ensure_priority_class(self, manifest: Manifest) -> None:
+        """See `Cluster.ensure_priority_class`."""
+        name = manifest["metadata"]["name"]
+        what, path = f"create PriorityClass {name}", "/apis/scheduling.k8s.io/v1/priorityclasses"
+        headers, query = writer(0, "platform", ""), {"fieldManager": FIELD_MANAGER}
+        try:
+            await self._transport.call(Request("POST", path, what, headers, query, manifest))
+        except RefusedError as refused:
+            error = to_error(refused.refusal, what)
+            if not isinstance(error, AlreadyExistsError):
+                raise error from refused
+            await self._same_class(manifest, f"{path}/{name}", what)
+
+    async def _same_class(self, manifest: Manifest, path: str, what: str) -> None:
+        try:
+            found = (await self._transport.call(Request("GET", path, what, reader()))).body
+        except RefusedError as refused:
+            raise to_error(refused.refusal, what) from refused
+        if found["value"] != manifest["value"]:
+            name = manifest["metadata"]["name"]
+            detail = f"PriorityClass {name} exists with value {found['value']}, not {manifest['value']}; a value can't be changed."
+            raise AlreadyExistsError(f"{detail} Give the tier another priority, or have the class deleted.")
+
     async def seal(self, name: str, uid: str, fence: Fence, labels: Mapping[str, str]) -> NamespaceView:
         """See `Cluster.seal`: one PATCH that names the uid, so that another namespace of the name is refused."""
         what = f"seal namespace {name} with epoch {fence.epoch}"

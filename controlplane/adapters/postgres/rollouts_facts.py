@@ -45,7 +45,8 @@ _TARGETS = text(
                select string_agg(concat_ws('/', o.app, v.release_version, v.values_hash), ',' order by o.app)
                from tenant_apps o join revisions v using (tenant, environment, app, revision)
                where o.tenant = e.tenant and o.environment = e.environment and o.app <> :app
-           ), '') as others
+           ), '') as others,
+           coalesce(e.walls ->> 'priority', '') as priority
     from environments e
     join tenants t on t.tenant = e.tenant
     left join tenant_apps ta on (ta.tenant, ta.environment, ta.app) = (e.tenant, e.environment, :app)

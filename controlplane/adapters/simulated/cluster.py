@@ -116,6 +116,10 @@ class SimulatedCluster:
         made = await self._backend.call("seal", namespace=namespace, uid=uid, labels=dict(labels or {}), **args)
         return namespace_view(made)
 
+    async def ensure_priority_class(self, manifest: Manifest) -> None:
+        """See `Cluster.ensure_priority_class`."""
+        await self._backend.call("ensure_priority_class", manifest=manifest)
+
     async def apply(self, namespace: str, manifest: Manifest, fence: Fence, identity: Identity = "deployer") -> Applied:
         """See `Cluster.apply`."""
         return _applied(await self._backend.call("apply", namespace=namespace, manifest=manifest, epoch=fence.epoch))

@@ -160,6 +160,7 @@ _OPERATIONS = frozenset(
         "read_namespace",
         "create_namespace",
         "seal",
+        "ensure_priority_class",
         "apply",
         "create",
         "delete",

@@ -15,6 +15,8 @@ from controlplane.ports.clusters import Manifest
 
 type Usage = dict[str, Decimal]
 
+CLASS = "priorityclass/"
+"""A pod's usage names its class under this, for quotas that have it as scope."""
 _COUNTED = {"ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "ResourceQuota", "ReplicationController"}
 """Kinds of the core group whose plural alone (`configmaps`) is a quota's resource name too."""
 
@@ -41,6 +43,8 @@ def pod_usage(template: Mapping[str, Any], limit_ranges: Iterable[Manifest] = ()
     """What one pod of a template counts as; a LimitRange of the namespace fills what its containers leave out."""
     defaults = _defaults(limit_ranges)
     usage: Usage = {"pods": Decimal(1), "count/pods": Decimal(1)}
+    if name := (template.get("spec") or {}).get("priorityClassName"):
+        usage[CLASS + str(name)] = Decimal(1)
     for container in (template.get("spec") or {}).get("containers") or []:
         resources = container.get("resources") or {}
         limits = {**defaults["limits"], **(resources.get("limits") or {})}
@@ -55,6 +59,19 @@ def pod_usage(template: Mapping[str, Any], limit_ranges: Iterable[Manifest] = ()
 
 def _add(usage: Usage, name: str, amount: object) -> None:
     usage[name] = usage.get(name, Decimal(0)) + parse_quantity(str(amount))
+
+
+def other_classes(quota: Manifest, usage: Mapping[str, Decimal]) -> set[str]:
+    """The priority classes in `usage` that a quota of that scope counts (`Exists` and `NotIn`, the form that Seawall writes)."""
+    expressions = ((quota.get("spec") or {}).get("scopeSelector") or {}).get("matchExpressions") or []
+    allowed = {value for one in expressions for value in one.get("values") or []}
+    return {key for key in usage if key.startswith(CLASS)} - {CLASS + name for name in allowed}
+
+
+def is_scoped(quota: Manifest) -> bool:
+    """Whether a quota counts some pods only."""
+    spec = quota.get("spec") or {}
+    return bool(spec.get("scopeSelector") or spec.get("scopes"))
 
 
 def _defaults(limit_ranges: Iterable[Manifest]) -> dict[str, dict[str, str]]:
@@ -77,6 +94,10 @@ class Quotas:
     def refuses(self, namespace: str, usage: Usage) -> str:
         """The API server's sentence if adding `usage` breaks a quota; empty if it fits."""
         for quota in self._store.of_kind(namespace, "ResourceQuota"):
+            if is_scoped(quota.obj):
+                if others := other_classes(quota.obj, usage):
+                    return f"exceeded quota: {quota.meta['name']}, requested: pods={len(others)}, used: pods=0, limited: pods=0"
+                continue
             hard = (quota.obj.get("spec") or {}).get("hard") or {}
             broken = [name for name in hard if name in usage]
             if not broken:
@@ -107,6 +128,8 @@ class Quotas:
             return
         used = self._used(namespace)
         for quota in quotas:
+            if is_scoped(quota.obj):
+                continue
             hard = dict((quota.obj.get("spec") or {}).get("hard") or {})
             shown = {name: format_quantity(used.get(name, Decimal(0)), binary="memory" in name) for name in hard}
             self._store.status(quota, {"hard": hard, "used": shown})

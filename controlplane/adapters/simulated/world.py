@@ -118,6 +118,18 @@ class World:
         self.store.change(found, obj, found.owners)
         return json_copy(found.obj)
 
+    def ensure_priority_class(self, manifest: Manifest) -> None:
+        """See `Cluster.ensure_priority_class`."""
+        name, value = manifest["metadata"]["name"], manifest["value"]
+        found = self.store.find(CLUSTER, "PriorityClass", name)
+        if found is None:
+            self.store.add(CLUSTER, json_copy(manifest), {})
+        elif found.obj["value"] != value:
+            detail = (
+                f"PriorityClass {name} exists with value {found.obj['value']}, not {value}; a value can't be changed."
+            )
+            raise AlreadyExistsError(f"{detail} Give the tier another priority, or have the class deleted.")
+
     def apply(self, namespace: str, manifest: Manifest, epoch: int, *, dry_run: bool = False) -> Json:
         """See `Cluster.apply` and `Cluster.dry_run` (checks everything, changes nothing)."""
         name, kind = manifest["metadata"]["name"], manifest["kind"]

@@ -27,7 +27,8 @@ class TargetRow:
     """One tenant's app in one environment as the registry knows it, for the planner.
 
     `installed` is False where the environment has no row for the app yet. `layers` are the tenant's and the
-    environment's values. `others` names what other apps of the environment run, so that equal surroundings are equal text.
+    environment's values. `priority`: the PriorityClass of its walls, or
+    empty. `others` names what other apps of the environment run, so that equal surroundings are equal text.
     """
 
     tenant: str
@@ -52,6 +53,7 @@ class TargetRow:
     content: str | None
     values_hash: str | None
     others: str
+    priority: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Run:
     phases: dict[str, tuple[TenantPhase, str]]
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
     called_off: bool = False
+    classes: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def stopping(self) -> bool:

@@ -18,6 +18,7 @@ from controlplane.domain.errors import ConflictError, SeawallError
 from controlplane.domain.manifests import Manifest
 from controlplane.domain.names import INSTALLATION_ANNOTATION, digest_of
 from controlplane.domain.operations import ItemState
+from controlplane.domain.priorities import class_name, priority_class
 from controlplane.domain.tiers import ClusterSpec
 from controlplane.domain.walls_objects import (
     Place,
@@ -44,6 +45,7 @@ class WallJob:
     step_id: uuid.UUID
     objects: tuple[Manifest, ...]
     labels: Mapping[str, str]
+    priority: Manifest | None = None
     uid: str = ""
     error: SeawallError | None = None
     outcomes: list[StepOutcome] = field(default_factory=list)
@@ -85,7 +87,14 @@ class WallJob:
             )
             for n, item in enumerate(self.objects, start=1)
         ]
-        return [first, *rest]
+        return [first, *rest, *self._priority_step()]
+
+    def _priority_step(self) -> list[NewStep]:
+        if self.priority is None:
+            return []
+        at, name, n = self.place, self.priority["metadata"]["name"], len(self.objects) + 1
+        ids = (self.step_id, n, at.tenant, at.environment, "walls", "create", at.epoch)
+        return [NewStep(*ids, self.priority["apiVersion"], "PriorityClass", name, "name")]
 
     def note(self, ordinal: int, outcome: str, result: Mapping[str, Any] | None = None) -> None:
         """Remember what came of one step."""
@@ -142,7 +151,17 @@ def _job(run: Run, item: Item, place: TakenEnvironment, uow: UnitOfWork) -> Wall
     where = Place(place.tenant, place.environment, place.namespace)
     tier = run.tiers[run.specs[place.tenant].tier]
     cluster = run.clusters.get(place.cluster) or ClusterSpec()
-    return WallJob(item, place, uow.new_id(), wall_objects(where, tier, cluster), namespace_labels(where))
+    objects = wall_objects(where, tier, cluster, _classes(run, place))
+    priority = priority_class(run.specs[place.tenant].tier, tier)
+    return WallJob(item, place, uow.new_id(), objects, namespace_labels(where), priority)
+
+
+def _classes(run: Run, place: TakenEnvironment) -> list[str]:
+    """The PriorityClasses that pods may have: the tier's, and the one from before, which pods carry until the next rollout."""
+    tier = run.specs[place.tenant].tier
+    walls = run.environments[place.tenant, place.environment].walls
+    before = walls.get("classes", []) if walls.get("tier") == tier else [walls.get("priority")]
+    return sorted({name for name in (class_name(tier, run.tiers[tier]), *before) if name})
 
 
 async def _build(run: Run, job: WallJob) -> None:
@@ -157,11 +176,26 @@ async def _build(run: Run, job: WallJob) -> None:
     except SeawallError as error:
         job.error = error
         job.note(0, "failed", {"code": error.code})
-        for n in range(1, len(job.objects) + 1):
-            job.note(n, "skipped")
+        for step in job.steps()[1:]:
+            job.note(step.ordinal, "skipped")
         return
+    if job.priority is not None:
+        await _give_class(run, cluster, job, job.priority)
     for n, manifest in enumerate(job.objects, start=1):
         await _apply(run, cluster, job, n, manifest)
+
+
+async def _give_class(run: Run, cluster: Cluster, job: WallJob, manifest: Manifest) -> None:
+    """See that the tier's PriorityClass is there; once for each cluster and driver."""
+    ordinal, key = len(job.objects) + 1, (job.place.cluster, manifest["metadata"]["name"])
+    try:
+        if key not in run.classes:
+            await run.call(lambda: cluster.ensure_priority_class(manifest))
+            run.classes.add(key)
+        job.note(ordinal, "ok")
+    except SeawallError as error:
+        job.error = job.error or error
+        job.note(ordinal, "failed", {"code": error.code})
 
 
 async def _apply(run: Run, cluster: Cluster, job: WallJob, ordinal: int, manifest: Manifest) -> None:
@@ -258,7 +292,13 @@ def _done(run: Run, item: Item) -> None:
 def _walls(run: Run, job: WallJob) -> dict[str, Any]:
     tier = run.specs[job.place.tenant].tier
     digest = walls_hash(job.objects, job.labels)
-    return {"tier": tier, "tierDigest": digest_of(run.tiers[tier].model_dump(mode="json")), "hash": digest}
+    kept: dict[str, Any] = {
+        "tier": tier,
+        "tierDigest": digest_of(run.tiers[tier].model_dump(mode="json")),
+        "hash": digest,
+    }
+    classes = _classes(run, job.place)
+    return {**kept, "priority": class_name(tier, run.tiers[tier]), "classes": classes} if classes else kept
 
 
 async def _fences_of(run: Run, jobs: Sequence[WallJob]) -> dict[tuple[str, str], int]:

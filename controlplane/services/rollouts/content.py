@@ -20,6 +20,7 @@ from controlplane.domain.apps import AppSpec
 from controlplane.domain.errors import InvalidError
 from controlplane.domain.manifests import Rendered
 from controlplane.domain.names import canonical_json, digest_of
+from controlplane.domain.priorities import with_class
 from controlplane.domain.releases import ReleaseSpec, image_values
 from controlplane.domain.targets import TargetProblem
 from controlplane.domain.values import Layer, Values, merge_layers
@@ -61,12 +62,16 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A target to render for, with its own layers of values (tier, cluster, tenant, environment)."""
+    """A target to render for, with its own layers of values (tier, cluster, tenant, environment).
+
+    `priority`: the PriorityClass that its walls give to its pods; empty: none.
+    """
 
     tenant: str
     namespace: str
     layers: Mapping[Layer, Values]
     hosts: frozenset[str] = frozenset()
+    priority: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class _Shared:
     members: list[Wanted]
     effective: Values
     values_hash: str
+    priority: str = ""
 
 
 async def contents_for(
@@ -115,16 +121,16 @@ def _by_values(wanted: Sequence[Wanted], base: Mapping[Layer, Values]) -> list[_
     """Merge each distinct set of layers once, then join sets that came out equal."""
     same_layers: defaultdict[bytes, list[Wanted]] = defaultdict(list)
     for one in wanted:
-        same_layers[canonical_json({str(k): v for k, v in one.layers.items()})].append(one)
-    found: dict[str, _Shared] = {}
+        same_layers[canonical_json([one.priority, {str(k): v for k, v in one.layers.items()}])].append(one)
+    found: dict[tuple[str, str], _Shared] = {}
     for members in same_layers.values():
         layers = {**base, **members[0].layers}
         effective = merge_layers(layers).values
-        values_hash = digest_of(effective)
-        if values_hash in found:
-            found[values_hash].members.extend(members)
+        values_hash, priority = digest_of(effective), members[0].priority
+        if (values_hash, priority) in found:
+            found[values_hash, priority].members.extend(members)
             continue
-        found[values_hash] = _Shared(list(members), effective, values_hash)
+        found[values_hash, priority] = _Shared(list(members), effective, values_hash, priority)
     return list(found.values())
 
 
@@ -144,7 +150,7 @@ class _Rendering:
         shared = [g for g in groups if len(g.members) >= shared_from]
         outcomes = await self._render([self._inputs(g, name) for g in shared for name in _PLACEHOLDERS])
         for group, first, second in zip(shared, outcomes[::2], outcomes[1::2], strict=True):
-            template = _template(first, second)
+            template = _template(_prioritised(first, group), _prioritised(second, group))
             if template is not None:
                 result |= await asyncio.to_thread(self._given_to_all, group, template)
             elif isinstance(first, InvalidError) and first.code == "values-refused":
@@ -156,7 +162,8 @@ class _Rendering:
             if isinstance(outcome, InvalidError):
                 result[member.tenant] = TargetProblem(outcome.code, outcome.detail)
             else:
-                result[member.tenant] = self._given(group, member, Template.of(outcome, member.namespace))
+                rendered = with_class(outcome, group.priority)
+                result[member.tenant] = self._given(group, member, Template.of(rendered, member.namespace))
         return result
 
     async def _render(self, inputs: Sequence[RenderInputs]) -> list[Rendered | InvalidError]:
@@ -186,6 +193,10 @@ class _Rendering:
             template,
             member.namespace,
         )
+
+
+def _prioritised(outcome: Rendered | InvalidError, group: _Shared) -> Rendered | InvalidError:
+    return with_class(outcome, group.priority) if isinstance(outcome, Rendered) else outcome
 
 
 def _template(first: Rendered | InvalidError, second: Rendered | InvalidError) -> Template | None:

@@ -76,7 +76,10 @@ async def _with_changed_values(ask: Ask, snapshot: Snapshot) -> dict[str, Offer]
 async def _rendered(
     ask: Ask, snapshot: Snapshot, release: Release, rows: Sequence[TargetRow]
 ) -> Mapping[str, Given | TargetProblem]:
-    wanted = [Wanted(row.tenant, row.namespace, _layers(row, ask.app, snapshot), frozenset(row.hosts)) for row in rows]
+    wanted = [
+        Wanted(row.tenant, row.namespace, _layers(row, ask.app, snapshot), frozenset(row.hosts), row.priority)
+        for row in rows
+    ]
     return await contents_for(release.spec, release.artifact, wanted, snapshot.app)
 
 
