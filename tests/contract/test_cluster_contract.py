@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.domain.health import WorkloadState
 from controlplane.domain.names import EPOCH_ANNOTATION, JOB_FINALIZER, MANAGED_LABEL, STEP_ANNOTATION
 from controlplane.domain.priorities import only_these, priority_class
 from controlplane.domain.tiers import TierSpec
@@ -368,8 +369,11 @@ async def test_a_quota_on_other_priority_classes_counts_no_pod_of_the_right_one(
         manifest = deployment(workload)
         manifest["spec"]["template"]["spec"]["priorityClassName"] = class_
         await fleet.cluster.apply(view.name, manifest, fence())
-    good, bad = ("Deployment", "good"), ("Deployment", "bad")
-    await until(lambda: good in (seen := fleet.cluster.workloads(view.name)) and seen[good].available == 1)
-    blocked = await until(lambda: bad in (seen := fleet.cluster.workloads(view.name)) and seen[bad].failed)
+
+    def state(workload: str) -> WorkloadState | None:
+        return fleet.cluster.workloads(view.name).get(("Deployment", workload))
+
+    await until(lambda: (found := state("good")) is not None and found.available == 1)
+    blocked = await until(lambda: found.failed if (found := state("bad")) is not None else "")
     assert "exceeded quota: seawall-priority" in blocked
     assert not fleet.cluster.quota(view.name), "a quota of some pods is not the namespace's room"
