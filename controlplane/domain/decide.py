@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Literal
 
 from controlplane.domain.commands import take_command
 from controlplane.domain.decide_wave import judge_wave
 from controlplane.domain.draft import Draft
-from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, WaveNow
-from controlplane.domain.gating import GateJudged, GateNow, Place, opening
+from controlplane.domain.engine import (
+    Change,
+    CommandSeen,
+    EffectDone,
+    Explained,
+    Faulty,
+    Looked,
+    Memory,
+    TargetNow,
+    WaveNow,
+)
+from controlplane.domain.gating import GateJudged, GateNow, Passage, Place, opening, passage
 from controlplane.domain.progress import (
     cancel_pending,
     cannot_go_on,
@@ -21,6 +32,7 @@ from controlplane.domain.progress import (
     take_effect,
     take_explanation,
     take_gate,
+    take_gate_before,
     take_look,
     want_back,
 )
@@ -70,6 +82,8 @@ def _take_in(draft: Draft, changes: Iterable[Change]) -> None:
                 take_explanation(draft, change)
             case Faulty():
                 draft.touched.add(cannot_go_on(draft, change.tenant, change.code, change.reason))
+            case GateJudged(key) if key.tenant:
+                draft.touched.add(take_gate_before(draft, change))
             case GateJudged():
                 draft.touched.add(take_gate(draft, change))
 
@@ -200,8 +214,10 @@ def _choose_forward(draft: Draft) -> tuple[str, ...]:
         return ()
     free = min(BATCH, draft.memory.plan.limits.in_flight - draft.in_flight)
     chosen: list[str] = []
+    draft.asking = free > 0
     for wave in waves:
         chosen += _pending(draft, wave, free - len(chosen))
+    draft.scanned = draft.memory.frozen
     return tuple(chosen)
 
 
@@ -212,23 +228,44 @@ def _unmeasured(draft: Draft, wave: WaveNow) -> bool:
 
 
 def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:
-    """The next targets of a wave that are pending and not waiting, frozen ones passed over."""
+    """The next targets of a wave that may start. Frozen ones, and those whose own gate waits, are passed over.
+
+    One that its gates have not answered yet counts as one that starts, so that nobody is asked before a place is free.
+    """
     found: list[str] = []
-    first = len(wave.order)
-    for position in range(wave.cursor, len(wave.order)):
-        if len(found) >= most:
-            first = min(first, position)
+    asked = 0
+    frozen = draft.memory.frozen
+    start = max(wave.cursor, wave.scan if draft.memory.scanned is frozen else 0)
+    first_pending = first_ready = len(wave.order)
+    for position in range(start, len(wave.order)):
+        if len(found) + asked >= most:
+            first_pending, first_ready = min(first_pending, position), min(first_ready, position)
             break
         target = draft.target(wave.order[position])
         if target.state is not TargetState.PENDING:
             continue
-        first = min(first, position)
-        waits = target.retry_at is not None and target.retry_at > draft.now
-        if not waits and target.tenant not in draft.memory.frozen.tenants:
+        first_pending = min(first_pending, position)
+        stands = _stands(draft, target)
+        if stands != "waiting":
+            first_ready = min(first_ready, position)
+        asked += stands == "unasked"
+        if stands == "open":
             found.append(target.tenant)
-    if first > wave.cursor:
-        draft.skip_to(wave, first)
+    cursor = first_pending if start == wave.cursor else wave.cursor
+    if (cursor, first_ready) != (wave.cursor, wave.scan):
+        draft.skip_to(wave, cursor, first_ready)
     return found
+
+
+def _stands(draft: Draft, target: TargetNow) -> Passage | Literal["later"]:
+    """Where a pending target stands: `later` tries again by itself, `waiting` until something is heard."""
+    if target.tenant in draft.memory.frozen.tenants:
+        return "waiting"
+    if target.retry_at is not None and target.retry_at > draft.now:
+        return "later"
+    if not draft.memory.plan.waves[target.wave].before_each:
+        return "open"
+    return passage(draft.gates_before(target), draft.now)
 
 
 def _end_if_done(draft: Draft) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from controlplane.domain.engine import Decision, Event, Memory, RolloutNow, TargetNow, WaveNow
-from controlplane.domain.gating import GateJudged, GateKey, GateNow, Place, after_judging
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Place, after_judging, gates_of_target
 from controlplane.domain.rollouts import (
     ROLLOUT_TRANSITIONS,
     TARGET_SETTLED,
@@ -35,10 +35,13 @@ class Draft:
         self._wanting: dict[str, bool] = {}
         self._gates: dict[GateKey, GateNow] = {}
         self._judged: list[tuple[GateNow, GateJudged]] = []
+        self._at_gates: dict[str, tuple[GateNow, ...]] = {}
         self._moved_waves: set[int] = set()
         self._before: dict[str, TargetNow] = {}
         self._taken_rollout: RolloutNow | None = None
         self.touched: set[int] = set(memory.touched)
+        self.asking = False
+        self.scanned = memory.scanned
         self.forward: tuple[str, ...] = ()
         self.onward: tuple[str, ...] = ()
 
@@ -70,6 +73,23 @@ class Draft:
         new = after_judging(old, change.judged, self.now)
         self._gates[change.key] = new
         self._judged.append((new, change))
+        return new
+
+    def gates_before(self, target: TargetNow) -> tuple[GateNow, ...]:
+        """The gates a pending target stands before, with what they said to it; it stands there from now on."""
+        known = self._at_gates.get(target.tenant) or self.memory.at_gates.get(target.tenant)
+        if known is None:
+            known = self._at_gates[target.tenant] = gates_of_target(self.memory.plan, target.wave, target.tenant)
+        return known
+
+    def judge_gate_before(self, target: TargetNow, change: GateJudged) -> GateNow:
+        """Take in what a gate said to one target; written only when that is new."""
+        gates = self.gates_before(target)
+        old = gates[change.key.index]
+        new = after_judging(old, change.judged, self.now)
+        self._at_gates[target.tenant] = (*gates[: change.key.index], new, *gates[change.key.index + 1 :])
+        if old.since is None or (old.verdict, old.reason) != (new.verdict, new.reason):
+            self._judged.append((new, change))
         return new
 
     def wanting(self) -> Iterator[str]:
@@ -122,9 +142,14 @@ class Draft:
         self._moved_waves.add(wave.index)
         return moved
 
-    def skip_to(self, wave: WaveNow, cursor: int) -> None:
-        """Note that no target before `cursor` is pending; a memo that costs no write."""
-        self._waves[wave.index] = replace(self.wave(wave.index), cursor=cursor)
+    def skip_to(self, wave: WaveNow, cursor: int, scan: int) -> None:
+        """Note that no target before `cursor` is pending, and none before `scan` can start; memos that cost no write."""
+        self._waves[wave.index] = replace(self.wave(wave.index), cursor=cursor, scan=scan)
+
+    def scan_again(self, target: TargetNow) -> None:
+        """Note that a pending target may be able to start now."""
+        wave = self.wave(target.wave)
+        self._waves[wave.index] = replace(wave, scan=min(wave.scan, target.position))
 
     def move_rollout(self, to: RolloutState, **changes: Any) -> RolloutNow:
         """Change the rollout's state through the table."""
@@ -167,6 +192,9 @@ class Draft:
         memory = self.memory
         memory.targets.update(self._targets)
         memory.gates.update(self._gates)
+        memory.at_gates.update(self._at_gates)
+        memory.asking = self.asking
+        memory.scanned = self.scanned
         for index, wave in self._waves.items():
             memory.waves[index] = wave
         if self._rollout is not None:
@@ -176,4 +204,6 @@ class Draft:
                 memory.wanting[tenant] = None
             else:
                 memory.wanting.pop(tenant, None)
+            if target.state is not TargetState.PENDING:
+                memory.at_gates.pop(tenant, None)
         memory.touched = set(self.touched)

@@ -96,7 +96,11 @@ def category(target: TargetNow) -> Category:
 
 @dataclass(frozen=True, slots=True)
 class WaveNow:
-    """One wave and its tally; `order` are its targets' tenants in the order they start."""
+    """One wave and its tally; `order` are its targets' tenants in the order they start.
+
+    Two memos: nobody before `cursor` is pending; whoever is pending before `scan` waits for something that will be heard
+    (a gate's verdict, the end of a freeze), so that a pass doesn't go over all of them again.
+    """
 
     index: int
     name: str
@@ -112,6 +116,7 @@ class WaveNow:
     in_flight: int = 0
     ill: int = 0
     cursor: int = 0
+    scan: int = 0
     code: str = ""
     reason: str = ""
 
@@ -133,6 +138,7 @@ class WaveNow:
             in_flight=self.in_flight + new.in_flight - old.in_flight,
             ill=self.ill + (new.ill_since is not None) - (old.ill_since is not None),
             cursor=min(self.cursor, new.position) if new.state is TargetState.PENDING else self.cursor,
+            scan=min(self.scan, new.position) if new.state is TargetState.PENDING else self.scan,
         )
 
 
@@ -150,6 +156,7 @@ def tally_of(wave: WaveNow, targets: Iterable[TargetNow]) -> WaveNow:
         in_flight=sum(t.in_flight for t in mine),
         ill=sum(t.ill_since is not None for t in mine),
         cursor=0,
+        scan=0,
     )
 
 
@@ -186,7 +193,9 @@ class Frozen:
 class Memory:
     """All a driver knows of its rollout. Only `Draft.adopt` changes it, after a known commit.
 
-    `wanting`: tenants whose next work is not issued yet; `touched`: waves to judge again at the next decision.
+    `wanting`: tenants whose next work is not issued yet; `touched`: waves to judge again at the next decision; `at_gates`:
+    pending targets that stand before gates of their own, with what those said; `asking`: whether one of them could start, so
+    that asking makes sense; `scanned`: the freezes as they were when the waves' `scan` was noted.
     """
 
     id: str
@@ -198,6 +207,9 @@ class Memory:
     wanting: dict[str, None] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     gates: dict[GateKey, GateNow] = field(default_factory=dict)
+    at_gates: dict[str, tuple[GateNow, ...]] = field(default_factory=dict)
+    asking: bool = False
+    scanned: Frozen | None = None
 
     @property
     def in_flight(self) -> int:

@@ -1,4 +1,4 @@
-"""Gates as the engine sees them: where they stand, what each last said, and what that means for a wave.
+"""Gates as the engine sees them: where they stand, what each last said, and what that means for a wave or a single target.
 
 `pass` opens, `wait` is not yet, `fail` ends the wave, `unknown` could not measure: never health, never the release's fault. A gate that
 stays unknown longer than its own limit holds for a person, or fails where its spec says so.
@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from controlplane.domain.plans import Plan
 
-Place = Literal["before", "during", "after"]
+Place = Literal["before", "beforeEach", "during", "after"]
+"""`beforeEach` stands before every single target of a wave, with a verdict for each; the others before, in or after the whole wave."""
 UNKNOWN_FOR = timedelta(minutes=10)
 
 
@@ -29,11 +30,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class GateKey:
-    """Which gate of a rollout: its wave, its place in it, its number there."""
+    """Which gate of a rollout: its wave, its place in it, its number there; before a single target also whose."""
 
     wave: int
     place: Place
     index: int
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class GateJudged:
 
 
 def gates_of(plan: Plan) -> dict[GateKey, GateNow]:
-    """Every gate of a plan; those of `during` stand in every wave."""
+    """Every gate of a plan's waves; those of `during` stand in every wave. Gates before single targets: see `gates_of_target`."""
     found: dict[GateKey, GateNow] = {}
     for number, wave in enumerate(plan.waves):
         places: dict[Place, Iterable[Mapping[str, Any]]] = {
@@ -89,6 +91,30 @@ def gates_of(plan: Plan) -> dict[GateKey, GateNow]:
                 kind, body = next(iter(spec.items()))
                 key = GateKey(number, place, index)
                 found[key] = GateNow(key, kind, body if isinstance(body, Mapping) else {})
+    return found
+
+
+def gates_of_target(plan: Plan, wave: int, tenant: str = "") -> tuple[GateNow, ...]:
+    """The gates that stand before one target of a wave, not asked yet. Without a tenant: what they ask, whoever comes."""
+    found = []
+    for index, spec in enumerate(plan.waves[wave].before_each):
+        kind, body = next(iter(spec.items()))
+        key = GateKey(wave, "beforeEach", index, tenant)
+        found.append(GateNow(key, kind, body if isinstance(body, Mapping) else {}))
+    return tuple(found)
+
+
+Passage = Literal["open", "unasked", "waiting"]
+
+
+def passage(gates: Iterable[GateNow], now: datetime) -> Passage:
+    """Whether a target may pass the gates before it. A pass counts until its `until`: whoever comes later is asked again."""
+    found: Passage = "open"
+    for gate in gates:
+        if gate.since is None or (gate.verdict is Verdict.PASS and gate.until is not None and gate.until <= now):
+            found = "unasked" if found == "open" else found
+        elif gate.verdict is not Verdict.PASS:
+            found = "waiting"
     return found
 
 
@@ -105,11 +131,16 @@ def opening(gates: Iterable[GateNow], now: datetime) -> tuple[Opening, GateNow |
     """What gates that stand together say: the first that failed, else the first that does not pass, else open."""
     waiting: GateNow | None = None
     for gate in gates:
-        if gate.verdict is Verdict.FAIL or _unknown_too_long(gate, now):
+        if refuses(gate, now):
             return "failed", gate
         if gate.verdict is not Verdict.PASS and waiting is None:
             waiting = gate
     return ("open", None) if waiting is None else ("waiting", waiting)
+
+
+def refuses(gate: GateNow, now: datetime) -> bool:
+    """Whether a gate said no, or could not measure for longer than its spec bears."""
+    return gate.verdict is Verdict.FAIL or _unknown_too_long(gate, now)
 
 
 def _unknown_too_long(gate: GateNow, now: datetime) -> bool:

@@ -99,7 +99,7 @@ def _rule_changes(old: Plan, new: Plan) -> tuple[Change, ...]:
 
 
 def _rules(wave: Wire) -> str:
-    return wave.model_dump_json(include={"soak", "before", "after", "success"})
+    return wave.model_dump_json(include={"soak", "before", "before_each", "after", "success"})
 
 
 def _differing(pairs: list[tuple[str, object, object]]) -> tuple[Change, ...]:

@@ -133,6 +133,7 @@ def _wave(wave: CutWave, inputs: PlanInputs, work: WorkTime, start: datetime, en
         targets=tuple(_target(t, inputs, exposed) for t in wave.targets),
         soak=spec.soak,
         before=spec.before,
+        before_each=spec.before_each,
         after=spec.after,
         success=resolve_success(inputs.strategy.success, len(wave.targets)),
         expected_from=start,

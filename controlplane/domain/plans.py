@@ -67,6 +67,7 @@ class PlannedWave(Wire):
     targets: tuple[PlannedTarget, ...]
     soak: Soak
     before: tuple[GateSpec, ...] = ()
+    before_each: tuple[GateSpec, ...] = ()
     after: tuple[GateSpec, ...] = ()
     success: ResolvedSuccess
     expected_from: datetime
@@ -187,7 +188,7 @@ def hash_of(
         "waves": [
             {
                 "name": wave.name,
-                "rules": wave.model_dump(mode="json", include={"soak", "before", "after", "success"}),
+                "rules": wave.model_dump(mode="json", include={"soak", "before", "before_each", "after", "success"}),
                 "targets": [
                     [
                         t.tenant,

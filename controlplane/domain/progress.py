@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from controlplane.domain.decide_wave import judge_soak, progress_due_at
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
-from controlplane.domain.gating import GateJudged, Verdict
+from controlplane.domain.gating import GateJudged, Verdict, refuses
 from controlplane.domain.health import Health
 from controlplane.domain.plans import PlannedWave
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
@@ -276,6 +276,25 @@ def take_gate(draft: Draft, change: GateJudged) -> int:
         if tenant in draft.memory.targets:
             _blame(draft, draft.target(tenant), gate.reason)
     return change.key.wave
+
+
+def take_gate_before(draft: Draft, change: GateJudged) -> int:
+    """A gate before a single target was judged: who is refused leaves its wave, who waits says what for, who passes may start."""
+    target = draft.target(change.key.tenant)
+    if target.state is not TargetState.PENDING:
+        return target.wave
+    gate = draft.judge_gate_before(target, change)
+    if refuses(gate, draft.now):
+        reason = f"gate {gate.kind}: {gate.reason}"
+        draft.move(target, TargetState.SKIPPED, event="target-skipped", code="gate-refused", reason=reason)
+        return target.wave
+    waits = gate.verdict is not Verdict.PASS
+    if waits and (target.code, target.reason) != (gate.kind, gate.reason):
+        draft.put(replace(target, code=gate.kind, reason=gate.reason, waiting_since=target.waiting_since or draft.now))
+    elif not waits and target.code == gate.kind:
+        draft.put(replace(target, code="", reason="", waiting_since=None))
+    draft.scan_again(target)
+    return target.wave
 
 
 def _blame(draft: Draft, target: TargetNow, reason: str) -> None:

@@ -97,6 +97,11 @@ class WaveSpec(Wire):
     before: tuple[GateSpec, ...] = Field(
         default=(), max_length=20, description="Gates that must pass before the wave starts."
     )
+    before_each: tuple[GateSpec, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Gates that each target must pass on its own before it starts; one that waits lets later ones pass.",
+    )
     after: tuple[GateSpec, ...] = Field(
         default=(), max_length=20, description="Gates that must pass after the last target soaked."
     )
@@ -309,13 +314,18 @@ def _limit_errors(strategy: Strategy) -> list[FieldError]:
     return found
 
 
+def gates_at(strategy: Strategy) -> list[tuple[tuple[str | int, ...], GateSpec]]:
+    """Every gate of a strategy with the path to where it stands, such as `("waves", 0, "beforeEach", 1)`."""
+    found: list[tuple[tuple[str | int, ...], GateSpec]] = [(("during", i), g) for i, g in enumerate(strategy.during)]
+    for number, wave in enumerate(strategy.waves):
+        places = {"before": wave.before, "beforeEach": wave.before_each, "after": wave.after}
+        found += [(("waves", number, place, i), g) for place, gates in places.items() for i, g in enumerate(gates)]
+    return found
+
+
 def _unknown_gates(strategy: Strategy, known: frozenset[str]) -> list[FieldError]:
-    places: list[tuple[tuple[str | int, ...], GateSpec]] = [(("during", i), g) for i, g in enumerate(strategy.during)]
-    for index, wave in enumerate(strategy.waves):
-        places += [(("waves", index, "before", i), g) for i, g in enumerate(wave.before)]
-        places += [(("waves", index, "after", i), g) for i, g in enumerate(wave.after)]
     found = []
-    for at, gate in places:
+    for at, gate in gates_at(strategy):
         if len(gate) != 1:
             found.append(
                 FieldError(pointer(at), 'a gate is an object with one key, its kind, such as {"approval": {...}}')

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from controlplane.domain.errors import FieldError, InvalidError
-from controlplane.domain.strategies import GateSpec, Strategy
-from controlplane.domain.wire import field_errors
-from controlplane.ports.gates import Gate
+from controlplane.domain.strategies import Strategy, gates_at
+from controlplane.domain.wire import field_errors, pointer
+from controlplane.ports.gates import Gate, TargetGate
 
 from .approval import ApprovalGate
 from .metric import MetricGate
@@ -26,17 +26,17 @@ def read_spec(kind: str, body: Mapping[str, Any]) -> BaseModel:
 
 def check_gates(strategy: Strategy) -> None:
     """Check the body of every gate in a strategy; raises InvalidError `invalid-strategy` with a pointer for each thing wrong."""
-    places: list[tuple[tuple[str | int, ...], GateSpec]] = [(("during", i), g) for i, g in enumerate(strategy.during)]
-    for number, wave in enumerate(strategy.waves):
-        places += [(("waves", number, "before", i), g) for i, g in enumerate(wave.before)]
-        places += [(("waves", number, "after", i), g) for i, g in enumerate(wave.after)]
     found: list[FieldError] = []
-    for at, gate in places:
+    for at, gate in gates_at(strategy):
         kind, body = next(iter(gate.items()))
         try:
             GATES[kind].spec.model_validate(body)
         except ValidationError as error:
             found += field_errors(error, (*at, kind))
+        if "beforeEach" in at and not isinstance(GATES[kind], TargetGate):
+            can = ", ".join(sorted(name for name, one in GATES.items() if isinstance(one, TargetGate))) or "none"
+            detail = f"gate kind {kind!r} gives no verdict for a single target; it stands before, during or after. These do: {can}"
+            found.append(FieldError(pointer(at), detail))
     if found:
         raise InvalidError(
             f"A gate can't be used: {found[0].pointer}: {found[0].detail}", code="invalid-strategy", errors=found

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -64,7 +64,10 @@ class GatePorts:
 
 @dataclass(frozen=True, slots=True)
 class GateScene:
-    """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far."""
+    """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far.
+
+    `targets`: before single targets, the tenants that are asked about in this look; elsewhere none.
+    """
 
     rollout_id: uuid.UUID
     key: GateKey
@@ -74,10 +77,14 @@ class GateScene:
     changed: tuple[str, ...]
     since: datetime
     now: datetime
+    targets: tuple[str, ...] = ()
 
 
 type Evidence = Mapping[str, Any]
-"""What was measured, as JSON: stored with the verdict, shown to whoever asks why."""
+"""What was measured, as JSON: stored with the verdict, shown to whoever asks why.
+
+Before single targets, what is under `targets` (tenant -> its own evidence) is stored with that tenant's verdict alone.
+"""
 
 
 class Gate[S: BaseModel](Protocol):
@@ -96,4 +103,13 @@ class Gate[S: BaseModel](Protocol):
 
     def judge(self, spec: S, scene: GateScene, evidence: Evidence) -> Judged:
         """Judge evidence at `scene.now`; pure."""
+        ...
+
+
+@runtime_checkable
+class TargetGate(Protocol):
+    """What a kind of gate has besides when it may also stand before single targets (`beforeEach`): a verdict for each."""
+
+    def judge_each(self, spec: Any, scene: GateScene, evidence: Evidence) -> Mapping[str, Judged]:
+        """Judge every tenant of `scene.targets` from one batch of evidence; pure. One that is left out counts as unknown."""
         ...

@@ -278,6 +278,7 @@ class Driver:
         draft.adopt()
         for when, tenant in draft.timers():
             heapq.heappush(self._timers, (when, tenant))
+        self._gatekeeper.keep()
         if self._memory.touched:
             self._wake.set()
 

@@ -18,6 +18,7 @@ from controlplane.domain.rollouts import TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
+from controlplane.services.asking import Asker
 
 _STANDING: dict[WaveState, tuple[Place, ...]] = {
     WaveState.GATING: ("before",),
@@ -42,6 +43,7 @@ class Gatekeeper:
         self._tasks: dict[GateKey, asyncio.Task[None]] = {}
         self._looks: dict[GateKey, list[str]] = {}
         self._arrived: list[GateJudged] = []
+        self._asker = Asker(ports, loaded.memory, self._scene, wake)
 
     @property
     def busy(self) -> bool:
@@ -49,21 +51,30 @@ class Gatekeeper:
         return any(self._standing(wave) for wave in self._memory.waves)
 
     def changes(self) -> list[GateJudged]:
-        """Verdicts since the last call; also starts looking at gates that stand now and stops at those that don't any more."""
+        """Verdicts since the last call, of gates that still stand."""
+        standing = self.keep()
+        arrived, self._arrived = self._arrived, []
+        return [*(change for change in arrived if change.key in standing), *self._asker.changes()]
+
+    def keep(self) -> dict[GateKey, GateNow]:
+        """Look at the gates that stand now and no longer at others; gives those of waves."""
         standing = {gate.key: gate for wave in self._memory.waves for gate in self._standing(wave)}
         for key in self._tasks.keys() - standing.keys():
             self._tasks.pop(key).cancel()
         for key in standing.keys() - self._tasks.keys():
             self._tasks[key] = asyncio.create_task(self._look_forever(standing[key]), name=f"gate {key}")
-        arrived, self._arrived = self._arrived, []
-        return [change for change in arrived if change.key in standing]
+        self._asker.keep()
+        return standing
 
     def give_back(self, changes: Iterable[object]) -> None:
         """Keep verdicts that were not written after all."""
-        self._arrived = [change for change in changes if isinstance(change, GateJudged)] + self._arrived
+        judged = [change for change in changes if isinstance(change, GateJudged)]
+        self._arrived = [change for change in judged if not change.key.tenant] + self._arrived
+        self._asker.give_back(change for change in judged if change.key.tenant)
 
     async def close(self) -> None:
         """Stop looking."""
+        await self._asker.close()
         for task in self._tasks.values():
             task.cancel()
         for task in self._tasks.values():
@@ -104,7 +115,7 @@ class Gatekeeper:
             del looks[:-LOOKS_KEPT]
         return evidence, judged
 
-    def _scene(self, key: GateKey) -> GateScene:
+    def _scene(self, key: GateKey, targets: tuple[str, ...] = ()) -> GateScene:
         wave = self._memory.waves[key.wave]
         changed = tuple(t for t in wave.order if self._memory.targets[t].state not in _UNTOUCHED)
         return GateScene(
@@ -116,4 +127,5 @@ class Gatekeeper:
             changed=changed,
             since=wave.started_at or self._now(),
             now=self._now(),
+            targets=targets,
         )

@@ -34,7 +34,7 @@ from controlplane.domain.engine import (
     tally_of,
 )
 from controlplane.domain.exposure import Budget, given_back, reservations_for, rollback_reservations_for, rollout_scope
-from controlplane.domain.gating import GateJudged, Judged, Verdict, gates_of
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Verdict, gates_of, passage
 from controlplane.domain.health import Health, Judgement
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
@@ -85,7 +85,7 @@ def plan_for(size: int, roll_back: str, then: str, limit: int, failures: int, sa
 def gated(plan: Plan, *places: str) -> Plan:
     """The plan with a gate at each of these places of its waves."""
     gate: tuple[dict[str, Any], ...] = ({"webhook": {}},)
-    marks: dict[str, Any] = {place: gate for place in ("before", "after") if place in places}
+    marks: dict[str, Any] = {place: gate for place in ("before", "before_each", "after") if place in places}
     waves = tuple(wave.model_copy(update=marks) for wave in plan.waves)
     return plan.model_copy(update={"waves": waves, "during": gate if "during" in places else ()})
 
@@ -121,7 +121,7 @@ class EngineMachine(RuleBasedStateMachine):
         failures=st.integers(0, 2),
         samples=st.integers(1, 3),
         without=st.sets(st.integers(0, 8), max_size=3),
-        gates=st.sets(st.sampled_from(["before", "during", "after"])),
+        gates=st.sets(st.sampled_from(["before", "before_each", "during", "after"])),
     )
     def begin(
         self,
@@ -136,6 +136,7 @@ class EngineMachine(RuleBasedStateMachine):
     ) -> None:
         self.plan = gated(plan_for(size, roll_back, then, limit, failures, samples, without), *gates)
         self.gates = gates_of(self.plan)
+        self.at_gates: dict[str, tuple[GateNow, ...]] = {}
         self.now = NOW
         targets = [
             fresh_target(self.plan, w, p) for w, wave in enumerate(self.plan.waves) for p in range(len(wave.targets))
@@ -172,6 +173,7 @@ class EngineMachine(RuleBasedStateMachine):
             wanting=wanting,
             touched=set(range(len(self.plan.waves))),
             gates=dict(self.gates),
+            at_gates=dict(self.at_gates),
         )
 
     # What may happen.
@@ -208,6 +210,18 @@ class EngineMachine(RuleBasedStateMachine):
         tenants = (wave.targets[0].tenant,) if blames and verdict is Verdict.FAIL else ()
         self.tick([GateJudged(key, Judged(verdict, "so it says", tenants=tenants))])
 
+    @rule(data=st.data(), verdict=st.sampled_from([Verdict.PASS, Verdict.PASS, *Verdict]), seconds=st.integers(0, 3))
+    @precondition(lambda self: self.memory.at_gates)
+    def a_gate_before_a_target_is_judged(self, data: st.DataObject, verdict: Verdict, seconds: int) -> None:
+        """Also for one that has left meanwhile, and with a pass that is too old by the time it is taken in."""
+        tenant = data.draw(st.sampled_from(sorted(self.memory.targets)))
+        self.tick([self._judged_before(tenant, verdict, seconds)])
+
+    def _judged_before(self, tenant: str, verdict: Verdict, seconds: int = 60) -> GateJudged:
+        until = self.now + timedelta(seconds=seconds) if verdict is Verdict.PASS else None
+        key = GateKey(self.memory.targets[tenant].wave, "beforeEach", 0, tenant)
+        return GateJudged(key, Judged(verdict, "so it says", until=until))
+
     @rule(frozen=st.booleans(), reachable=st.booleans())
     def the_weather_changes(self, frozen: bool, reachable: bool) -> None:
         self.frozen, self.reachable = frozen, reachable
@@ -243,6 +257,8 @@ class EngineMachine(RuleBasedStateMachine):
         ]
         kept = {t.tenant: t.phase for t in targets if t.phase}
         assert kept == self.hands
+        waits = (Verdict.WAIT, Verdict.UNKNOWN)
+        self.at_gates = {t: g for t, g in self.memory.at_gates.items() if g[0].since and g[0].verdict in waits}
         self.memory = self._memory(self.memory.rollout, targets, waves)
         self.tick([])
 
@@ -312,6 +328,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert draft.rollout.state is RolloutState.RUNNING
             assert row.phase == "active"
             assert row.current == one.target.base_revision
+            if self.plan.waves[one.target.wave].before_each:
+                assert passage(draft.gates_before(one.target), self.now) == "open"
             number = row.last_number + 1
             row = replace(row, current=number, last_number=number)
         elif one.target.phase != "back":
@@ -346,13 +364,25 @@ class EngineMachine(RuleBasedStateMachine):
     def tallies_are_right(self) -> None:
         for wave in self.memory.waves:
             afresh = tally_of(wave, (self.memory.targets[t] for t in wave.order))
-            assert replace(wave, cursor=0) == afresh
+            assert replace(wave, cursor=0, scan=0) == afresh
 
     @invariant()
     def nobody_pending_is_behind_the_cursor(self) -> None:
         for wave in self.memory.waves:
             for tenant in wave.order[: wave.cursor]:
                 assert self.memory.targets[tenant].state is not TargetState.PENDING
+
+    @invariant()
+    def whoever_is_passed_over_waits_for_something_that_is_heard(self) -> None:
+        for wave in self.memory.waves:
+            for tenant in wave.order[: wave.scan] if self.memory.scanned is self.memory.frozen else ():
+                pending = self.memory.targets[tenant].state is TargetState.PENDING
+                assert not pending or passage(self.memory.at_gates[tenant], self.now) == "waiting"
+
+    @invariant()
+    def only_the_pending_stand_at_gates_of_their_own(self) -> None:
+        for tenant in self.memory.at_gates:
+            assert self.memory.targets[tenant].state is TargetState.PENDING
 
     @invariant()
     def no_more_are_on_their_way_than_the_limit(self) -> None:
@@ -405,6 +435,7 @@ class EngineMachine(RuleBasedStateMachine):
             changes += [EffectDone(t, phase, "ok") for t, phase in self.hands.items()]  # type: ignore[arg-type]  # phases
             self.hands = {}
             changes += [GateJudged(key, Judged(Verdict.PASS, "yes")) for key in self.gates]
+            changes += [self._judged_before(tenant, Verdict.PASS) for tenant in self.memory.at_gates]
             changes += [Looked(t, HEALTH["healthy"], live=True) for t in self.memory.targets]
             self.now += timedelta(seconds=2)
             self.tick(changes)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.domain.engine import Decision
-from controlplane.domain.gating import GateKey, GateNow, Verdict
+from controlplane.domain.engine import Decision, Memory
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Verdict, gates_of_target
 from controlplane.ports.gates import Vote
 
 from .database import Database
@@ -22,6 +22,25 @@ _WRITE = text(
     values (:id, :wave, :place, :idx, :kind, :verdict, :reason, :who, :since, :until, cast(:evidence as jsonb))
     on conflict (rollout_id, wave, place, idx) do update set verdict = excluded.verdict, reason = excluded.reason, who = excluded.who,
       since = excluded.since, until = excluded.until, evidence = excluded.evidence
+    """
+)
+_WRITE_EACH = text(
+    """
+    insert into target_gates (rollout_id, tenant, idx, kind, verdict, reason, who, since, until, evidence)
+    select :id, x.tenant, x.idx, x.kind, x.verdict, x.reason, x.who, x.since, x.until, cast(x.evidence as jsonb)
+    from unnest(cast(:tenants as text[]), cast(:indexes as int[]), cast(:kinds as text[]), cast(:verdicts as text[]), cast(:reasons as text[]),
+                cast(:whos as text[]), cast(:since as timestamptz[]), cast(:until as timestamptz[]), cast(:evidences as text[]))
+      as x(tenant, idx, kind, verdict, reason, who, since, until, evidence)
+    on conflict (rollout_id, tenant, idx) do update set verdict = excluded.verdict, reason = excluded.reason, who = excluded.who,
+      since = excluded.since, until = excluded.until, evidence = excluded.evidence
+    """
+)
+# A pass counts for a while only, so a successor asks again.
+_READ_EACH = text(
+    """
+    select g.tenant, g.idx, g.verdict, g.reason, g.who, g.since, g.until
+    from target_gates g join targets t using (rollout_id, tenant)
+    where g.rollout_id = :id and t.state = 'pending' and g.verdict in ('wait', 'unknown')
     """
 )
 _READ = text("select wave, place, idx, verdict, reason, who, since, until from gates where rollout_id = :id")
@@ -49,7 +68,12 @@ class PostgresVotes:
 
 async def write_gates(session: AsyncSession, rollout_id: uuid.UUID, decision: Decision) -> None:
     """Write what gates said, with the evidence."""
+    each = {gate.key: (gate, change) for gate, change in decision.gates if gate.key.tenant}
+    if each:
+        await _write_each(session, rollout_id, list(each.values()))
     for gate, change in decision.gates:
+        if gate.key.tenant:
+            continue
         values = {
             "id": rollout_id,
             "wave": gate.key.wave,
@@ -65,6 +89,39 @@ async def write_gates(session: AsyncSession, rollout_id: uuid.UUID, decision: De
             "until": gate.until,
         }
         await session.execute(_WRITE, values | said | {"evidence": as_json(dict(change.evidence))})
+
+
+async def _write_each(
+    session: AsyncSession, rollout_id: uuid.UUID, judged: Sequence[tuple[GateNow, GateJudged]]
+) -> None:
+    """Verdicts for single targets, in one statement."""
+    gates = [gate for gate, _ in judged]
+    values = {
+        "id": rollout_id,
+        "tenants": [g.key.tenant for g in gates],
+        "indexes": [g.key.index for g in gates],
+        "kinds": [g.kind for g in gates],
+        "verdicts": [str(g.verdict) for g in gates],
+        "reasons": [g.reason for g in gates],
+        "whos": [g.who for g in gates],
+        "since": [g.since for g in gates],
+        "until": [g.until for g in gates],
+        "evidences": [as_json(dict(change.evidence)) for _, change in judged],
+    }
+    await session.execute(_WRITE_EACH, values)
+
+
+async def read_target_gates(
+    session: AsyncSession, rollout_id: uuid.UUID, memory: Memory
+) -> dict[str, tuple[GateNow, ...]]:
+    """Pending targets that waited at gates of their own, with what those said before a takeover."""
+    found: dict[str, list[GateNow]] = {}
+    for row in await session.execute(_READ_EACH, {"id": rollout_id}):
+        wave = memory.targets[row.tenant].wave
+        gates = found.setdefault(row.tenant, list(gates_of_target(memory.plan, wave, row.tenant)))
+        said = {"reason": row.reason, "who": row.who, "since": row.since, "until": row.until}
+        gates[row.idx] = replace(gates[row.idx], verdict=Verdict(row.verdict), **said)
+    return {tenant: tuple(gates) for tenant, gates in found.items()}
 
 
 async def read_gates(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.adapters.postgres.gates import read_gates
+from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.domain.engine import Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import (
@@ -100,6 +100,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         touched=set(range(len(plan.waves))),
         gates=await read_gates(session, rollout_id, gates_of(plan)),
     )
+    memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
     open_phases = await _open_phases(session, rollout_id, targets)
     return Loaded(

@@ -14,7 +14,7 @@ from .flow import (
     Outbox,
     Worker,
 )
-from .gates import Approval, GateRow
+from .gates import Approval, GateRow, TargetGateRow
 from .registry import (
     Artifact,
     ConfigCurrent,
@@ -61,6 +61,7 @@ __all__ = [
     "Rollout",
     "Step",
     "Target",
+    "TargetGateRow",
     "Tenant",
     "TenantApp",
     "Wave",

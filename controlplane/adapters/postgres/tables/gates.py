@@ -34,6 +34,27 @@ class GateRow(SQLModel, table=True):
     evidence: dict[str, Any] = json_field()
 
 
+class TargetGateRow(SQLModel, table=True):
+    """What a gate before a single target last said to it, and on which evidence."""
+
+    __tablename__ = "target_gates"
+    __table_args__ = (
+        ForeignKeyConstraint(["rollout_id", "tenant"], ["targets.rollout_id", "targets.tenant"]),
+        CheckConstraint("verdict in ('pass','wait','fail','unknown')", name="target_gate_verdict"),
+        CheckConstraint("tenant <> ''", name="target_gate_tenant_named"),
+    )
+    rollout_id: uuid.UUID = Field(primary_key=True)
+    tenant: str = Field(primary_key=True)
+    idx: int = Field(primary_key=True)
+    kind: str
+    verdict: str
+    reason: str = ""
+    who: str = ""
+    since: datetime | None = instant()
+    until: datetime | None = instant()
+    evidence: dict[str, Any] = json_field()
+
+
 class Approval(SQLModel, table=True):
     """A person's vote for one gate of one plan; withdrawn ones stay on record."""
 
