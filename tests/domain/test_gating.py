@@ -12,18 +12,10 @@ from controlplane.domain.planner import plan
 
 from .fleet import NOW, fleet, inputs, strategy
 
-GATES = gates_of_target(
-    plan(
-        inputs(
-            fleet(3),
-            strategy(
-                {"name": "all", "cut": {"percent": "100%"}, "beforeEach": [{"webhook": {}}, {"webhook": {"n": 2}}]}
-            ).model_copy(),
-        )
-    ),
-    0,
-    "t00001",
-)
+ASKED = ({"webhook": {}}, {"webhook": {"n": 2}})
+PLANNED = plan(inputs(fleet(3), strategy({"name": "all", "cut": {"percent": "100%"}})))
+PLAN = PLANNED.model_copy(update={"waves": (PLANNED.waves[0].model_copy(update={"before_each": ASKED}),)})
+GATES = gates_of_target(PLAN, 0, "t00001")
 LATER = NOW + timedelta(seconds=30)
 
 

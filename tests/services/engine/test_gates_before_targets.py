@@ -34,9 +34,10 @@ class TurnGate:
         self.says: dict[str, Verdict] = {}
         self.looks: list[tuple[str, ...]] = []
         self.broken = False
+        self.seconds = 0.1
 
     def interval(self, _spec: TurnSpec) -> float:
-        return 0.1
+        return self.seconds
 
     async def observe(self, _spec: TurnSpec, scene: GateScene, _ports: GatePorts) -> Evidence:
         self.looks.append(scene.targets)
@@ -110,6 +111,7 @@ async def test_one_that_waits_lets_the_others_pass_and_one_refused_is_left_out(s
 async def test_nobody_is_asked_before_a_place_is_free_and_all_who_could_start_are_asked_at_once(
     stage: Stage, turn: TurnGate
 ) -> None:
+    turn.seconds = 60.0
     rollout = await begin(stage, list("abcdef"), in_flight=2)
     assert await stage.over(rollout) == "succeeded"
     assert turn.looks[0] == ("a", "b")
