@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261124_pre_target_gates"
-down_revision = "20261123_pre_audit_seal"
+down_revision = "20261124_pre_audit_retention"
 branch_labels = None
 depends_on = None
 
