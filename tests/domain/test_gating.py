@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from controlplane.domain.planner import plan
 
 from .fleet import NOW, fleet, inputs, strategy
 
-ASKED = ({"webhook": {}}, {"webhook": {"n": 2}})
+ASKED: tuple[dict[str, Any], ...] = ({"webhook": {}}, {"webhook": {"n": 2}})
 PLANNED = plan(inputs(fleet(3), strategy({"name": "all", "cut": {"percent": "100%"}})))
 PLAN = PLANNED.model_copy(update={"waves": (PLANNED.waves[0].model_copy(update={"before_each": ASKED}),)})
 GATES = gates_of_target(PLAN, 0, "t00001")
