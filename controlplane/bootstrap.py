@@ -11,6 +11,7 @@ from controlplane.adapters.anchor_file import AnchorFile
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.engine_metrics import PrometheusMeters
+from controlplane.adapters.folder import Folder
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.identity.oidc import OidcTokens
@@ -26,6 +27,7 @@ from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.anchors import Anchors
+from controlplane.ports.blobs import Blobs
 from controlplane.ports.bus import Bus
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.engine import EngineStore
@@ -103,6 +105,12 @@ class Container:
         """Where heads of the audit chain are kept outside; None: in the log alone."""
         path = self.settings.audit_anchors
         return AnchorFile(path) if path else None
+
+    @cached_property
+    def blobs(self) -> Blobs | None:
+        """Where break-glass files are kept; None: nowhere."""
+        path = self.settings.breakglass
+        return Folder(path) if path else None
 
     @cached_property
     def authenticator(self) -> Authenticator:

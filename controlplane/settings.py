@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         default=None,
         description="How long audit rows are kept, such as P400D (30 days at least); empty: for ever. Needs SEAWALL_AUDIT_ANCHORS.",
     )
+    breakglass: Path | None = Field(
+        default=None,
+        description="Folder where workers keep what each tenant runs, for plain `kubectl apply` when Seawall is gone.",
+    )
     plan_schema: int = Field(
         default=PLAN_SCHEMA_VERSION,
         ge=0,

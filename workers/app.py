@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import hearing, housekeeping, machine, observe, operations, presence, rollouts
+from . import breakglass, hearing, housekeeping, machine, observe, operations, presence, rollouts
 from .measured import measured
 from .runner import Drive, Runner
 
@@ -51,6 +51,7 @@ LOOPS: Sequence[Loop] = (
     lambda work, runner: hearing.hear_forever(work.container, runner),
     lambda work, runner: machine.serve_forever(work.container, work.fleet),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
+    lambda work, runner: breakglass.keep_forever(work.container, runner.draining),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )
 

@@ -11,6 +11,7 @@ from controlplane import __version__
 from . import (
     apply,
     audit,
+    breakglass,
     deploy,
     doctor,
     event,
@@ -65,6 +66,7 @@ for name, group in (
     ("event", event.group),
     ("operation", operation.group),
     ("audit", audit.group),
+    ("breakglass", breakglass.group),
     ("key", key.group),
 ):
     app.add_typer(group, name=name)

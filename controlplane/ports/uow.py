@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
+from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.freezes import FreezeStore
@@ -33,6 +34,11 @@ class UnitOfWork(Protocol):
     @property
     def audit_chain(self) -> AuditChainStore:
         """Sealing the audit trail."""
+        ...
+
+    @property
+    def breakglass(self) -> BreakGlassStore:
+        """What outlives Seawall."""
         ...
 
     @property

@@ -10,16 +10,19 @@ import json
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controlplane.adapters.folder import Folder
 from controlplane.adapters.kubernetes.cluster import KubernetesCluster
 from controlplane.adapters.kubernetes.local import LocalControlPlane
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.ports.stores.operations import OperationRecord
+from controlplane.services.breakglass import Keeper
 from controlplane.services.fleet import Fleet as Watched
 from controlplane.services.onboarding import onboard
 from controlplane.services.operations.driver import drive_operation
@@ -27,7 +30,7 @@ from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.services.tenant_life import offboard
-from tests.cluster.kube import Json, Kube
+from tests.cluster.kube import Json, Kube, await_true
 from tests.cluster.objects import fresh_name, namespace
 from tests.plugins.database import Database
 from tests.plugins.operations import OneCluster, spec
@@ -264,3 +267,44 @@ async def test_a_tiers_priority_class_stands_and_a_pod_with_any_other_is_refused
     refused = real.admin.create(path, _with(pod, {"pod": {"priorityClassName": "system-cluster-critical"}}))
     assert refused.status_code == 403
     assert "exceeded quota: seawall-priority" in refused.text
+
+
+async def test_break_glass_files_bring_a_tenant_back_by_an_administrators_hand_and_the_fence_lets_him(
+    real: Real, tmp_path: Path
+) -> None:
+    name = fresh_name("gone")
+    real.rows.config("apps", "odoo", {})
+    assert (await real.onboard(name, apps={"odoo": {}})).state == "succeeded"
+    real.rows.runs([name], "17.0.3")
+    await Keeper(real.transactions.engine, Folder(tmp_path)).step()
+    home = tmp_path / "clusters" / "aks-1" / name
+    _apply_files(real.admin, home)  # into the sealed namespace, past both policies
+    settings = f"/api/v1/namespaces/{name}/configmaps/settings"
+    assert real.admin.read(settings)["data"]["version"] == "17.0.3"
+    before = real.admin.read(f"/api/v1/namespaces/{name}")["metadata"]
+    assert before["annotations"]["seawall.dev/epoch"]
+    assert real.admin.delete(f"/api/v1/namespaces/{name}").is_success
+    await_true(lambda: real.admin.get(f"/api/v1/namespaces/{name}").status_code == 404, "the namespace is gone")
+    _apply_files(real.admin, home)  # into nothing
+    assert real.admin.read(settings)["data"]["version"] == "17.0.3"
+    after = real.admin.read(f"/api/v1/namespaces/{name}")["metadata"]
+    assert after["uid"] != before["uid"]
+    assert after["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    quota = real.admin.read(f"/api/v1/namespaces/{name}/resourcequotas/seawall")
+    assert quota["spec"]["hard"]["services.nodeports"] == "0"
+
+
+_PLURALS = {"NetworkPolicy": "networkpolicies"}
+
+
+def _apply_files(admin: Kube, folder: Path) -> None:
+    """What `kubectl apply -f FOLDER/` does with objects it has not applied before: create, or merge into what is there."""
+    for file in sorted(folder.glob("*.json")):
+        for item in json.loads(file.read_text())["items"]:
+            api, meta = item["apiVersion"], item["metadata"]
+            root = f"/apis/{api}" if "/" in api else f"/api/{api}"
+            plural = _PLURALS.get(item["kind"], item["kind"].lower() + "s")
+            path = f"{root}/namespaces/{meta['namespace']}/{plural}" if "namespace" in meta else f"{root}/{plural}"
+            there = admin.get(f"{path}/{meta['name']}").is_success
+            answer = admin.merge(f"{path}/{meta['name']}", item) if there else admin.create(path, item)
+            assert answer.is_success, answer.text

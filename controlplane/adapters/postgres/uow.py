@@ -16,6 +16,7 @@ from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .approvals import PostgresApprovals
 from .audit import PostgresAuditChain
+from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
 from .events import PostgresEvents
 from .freezes import PostgresFreezes
@@ -61,6 +62,11 @@ class PostgresUnitOfWork:
     def audit_chain(self) -> PostgresAuditChain:
         """Sealing the audit trail."""
         return PostgresAuditChain(self.session)
+
+    @property
+    def breakglass(self) -> PostgresBreakGlass:
+        """What outlives Seawall."""
+        return PostgresBreakGlass(self.session)
 
     @property
     def configuration(self) -> PostgresConfiguration:

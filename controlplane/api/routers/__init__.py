@@ -18,6 +18,7 @@ from fastapi import APIRouter
 from . import (
     approvals,
     audit,
+    breakglass,
     configuration,
     events,
     freezes,
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     freezes.router,
     looks.router,
     audit.router,
+    breakglass.router,
     machine.router,
     operations.router,
     tenants.batches,
