@@ -25,6 +25,7 @@ from . import (
     rollout,
     tenant,
     up,
+    votes,
     why,
 )
 from .demo import command as demo
@@ -57,7 +58,7 @@ def root(
     """Take the options before any command."""
 
 
-for module in (up, demo, processes, deploy, why, freeze, apply, look, doctor, login):
+for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, doctor, login):
     module.register(app)
 for name, group in (
     ("tenant", tenant.group),

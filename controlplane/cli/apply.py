@@ -25,6 +25,7 @@ KINDS = {
     "rule": "rules",
     "webhook": "webhooks",
     "source": "sources",
+    "person": "people",
 }
 """Configuration kinds, one of them and many."""
 ORDER = list(KINDS)

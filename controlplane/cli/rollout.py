@@ -190,33 +190,6 @@ def retry(
         raise typer.Exit(watch_rollout(client, answer["id"]))
 
 
-@group.command("approve")
-def approve(
-    rollout: Id,
-    approver_group: Annotated[str, typer.Option("--group", help="The group you vote for.")],
-    wave: Annotated[str, typer.Option("--wave", help="Only this wave's gates; default: those of all waves.")] = "",
-    reason: Reason = "",
-    output: Output = TABLE,
-) -> None:
-    """Vote for the approval gates of a rollout, for the plan it has now. Never for one's own change."""
-    from .client import connect
-    from .output import Column, column, show_list, when
-
-    client = connect()
-    rollout_id = find(client, rollout)
-    plan_hash = client.get(f"/v1/rollouts/{rollout_id}")["planHash"]
-    body = {"group": approver_group, "planHash": plan_hash, "reason": reason, **({"wave": wave} if wave else {})}
-    votes = client.post(f"/v1/rollouts/{rollout_id}/approvals", body)["items"]
-    columns = [
-        column("GROUP", "group"),
-        column("PERSON", "person"),
-        column("WAVE", "wave"),
-        Column("WHEN", lambda v: when(v["at"])),
-        column("REASON", "reason"),
-    ]
-    show_list(votes, columns, output, name=lambda v: str(v["id"]))
-
-
 def body_of(release: str, selector: str, environment: str, strategy: str, **more: Any) -> dict[str, Any]:
     """The body of a preview or start; empty values are left out."""
     to = more.pop("to", "")

@@ -210,6 +210,7 @@ class Memory:
     at_gates: dict[str, tuple[GateNow, ...]] = field(default_factory=dict)
     asking: bool = False
     scanned: Frozen | None = None
+    change_ref: str = ""
 
     @property
     def in_flight(self) -> int:

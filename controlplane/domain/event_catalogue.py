@@ -33,6 +33,7 @@ def _of(thing: str, changes: Mapping[str, tuple[str, tuple[str, ...]]]) -> tuple
 
 _ENDED = ("outcome", "reason")
 _TARGET = ("state", "code", "reason", "wave")
+_VOTE = ("word", "group", "person", "waves", "planHash", "changeRef", "reason")
 _ROLLOUT = _of(
     "rollout",
     {
@@ -51,6 +52,12 @@ _ROLLOUT = _of(
         "failed": ("It ended without success; the reason says why.", _ENDED),
         "aborted": ("It ended because a person wanted it to.", ("reason",)),
         "wave-gating": ("A wave waits for the gates before it.", ("wave",)),
+        "gate-asked": (
+            "A gate asks somebody: nothing goes on before they answer.",
+            ("wave", "gate", "who", "reason", "changeRef", "planHash"),
+        ),
+        "vote-cast": ("A person approved or rejected.", _VOTE),
+        "vote-withdrawn": ("A vote was taken back before its gate decided.", _VOTE),
         "gate-failed": ("A gate said no.", ("wave", "gate", "reason")),
         "wave-started": ("A wave began.", ("wave", "targets")),
         "wave-passed": ("A wave was judged good.", ("wave", "reason")),
@@ -113,7 +120,18 @@ _AUDIT = _of(
         )
     },
 )
-CONFIGURATION: Final = ("app", "tier", "cluster", "calendar", "strategy", "trigger", "rule", "webhook", "source")
+CONFIGURATION: Final = (
+    "app",
+    "tier",
+    "cluster",
+    "calendar",
+    "strategy",
+    "trigger",
+    "rule",
+    "webhook",
+    "source",
+    "person",
+)
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))
     for kind in CONFIGURATION

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from controlplane.domain.decide_wave import judge_soak, progress_due_at
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
-from controlplane.domain.gating import GateJudged, Verdict, refuses
+from controlplane.domain.gating import GateJudged, GateNow, Verdict, refuses
 from controlplane.domain.health import Health
 from controlplane.domain.plans import PlannedWave
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
@@ -268,7 +268,10 @@ def abort_forward(draft: Draft, wave: WaveNow) -> None:
 
 def take_gate(draft: Draft, change: GateJudged) -> int:
     """A gate was judged. The tenants it blames go back at once, whatever the wave's limit says about their number."""
+    before = draft.memory.gates[change.key]
     gate = draft.judge_gate(change)
+    if gate.verdict is Verdict.WAIT and gate.who and gate.who != before.who:
+        _tell_asked(draft, gate)
     if change.judged.verdict is not Verdict.FAIL:
         return change.key.wave
     draft.tell("gate-failed", {"wave": draft.wave(change.key.wave).name, "gate": gate.kind, "reason": gate.reason})
@@ -295,6 +298,13 @@ def take_gate_before(draft: Draft, change: GateJudged) -> int:
         draft.put(replace(target, code="", reason="", waiting_since=None))
     draft.scan_again(target)
     return target.wave
+
+
+def _tell_asked(draft: Draft, gate: GateNow) -> None:
+    """The gate asks somebody from now on; whoever listens to events hears of it once."""
+    wave, plan = draft.wave(gate.key.wave).name, draft.memory.plan
+    asked: dict[str, object] = {"wave": wave, "gate": gate.kind, "who": gate.who, "reason": gate.reason}
+    draft.tell("gate-asked", {**asked, "changeRef": draft.memory.change_ref, "planHash": plan.plan_hash})
 
 
 def _blame(draft: Draft, target: TargetNow, reason: str) -> None:

@@ -66,6 +66,7 @@ class Loaded:
     authors: tuple[str, ...] = ()
     delivery: DeliveryKind = "apply"
     ended_jobs: tuple[EndedJob, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -16,13 +16,15 @@ from controlplane.domain.plans import Plan
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's approval of one gate of one plan."""
+    """What one person said to one gate of one plan. `names`: all of hers, in lower case; a reject carries a reason."""
 
     person: str
     group: str
     plan_hash: str
     at: datetime
     reason: str = ""
+    word: Literal["approve", "reject"] = "approve"
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Metrics(Protocol):
 
 
 class Votes(Protocol):
-    """Approvals on record."""
+    """Votes on record."""
 
     async def votes(self, rollout_id: uuid.UUID, key: GateKey) -> Sequence[Vote]:
         """Votes for a gate that were not withdrawn, oldest first."""
@@ -67,6 +69,7 @@ class GateScene:
     """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far.
 
     `targets`: before single targets, the tenants that are asked about in this look; elsewhere none.
+    `blocked`: what must come before people are asked, empty if nothing; `change_ref`, `reason`: what the rollout was started with.
     """
 
     rollout_id: uuid.UUID
@@ -78,6 +81,9 @@ class GateScene:
     since: datetime
     now: datetime
     targets: tuple[str, ...] = ()
+    blocked: str = ""
+    change_ref: str = ""
+    reason: str = ""
 
 
 type Evidence = Mapping[str, Any]

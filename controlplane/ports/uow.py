@@ -14,6 +14,7 @@ from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.freezes import FreezeStore
+from controlplane.ports.stores.gates import GateReads
 from controlplane.ports.stores.intents import IntentStore
 from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.looks import LookStore
@@ -49,6 +50,11 @@ class UnitOfWork(Protocol):
     @property
     def freezes(self) -> FreezeStore:
         """The stop button's rows."""
+        ...
+
+    @property
+    def gates(self) -> GateReads:
+        """Gates as people see them."""
         ...
 
     @property

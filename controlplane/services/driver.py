@@ -26,6 +26,7 @@ from controlplane.ports.faults import fault_point
 from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import CommandRow, HeldLease
 from controlplane.ports.meters import SILENT, Meters
+from controlplane.services.approvals import RECOUNT
 from controlplane.services.bisection import Bisection
 from controlplane.services.dispatching import Dispatched, Dispatcher
 from controlplane.services.fleet import Fleet
@@ -141,9 +142,10 @@ class Driver:
                 heapq.heappush(self._timers, (self.now, target.tenant))
 
     async def _thaw(self) -> None:
-        """While something is frozen nothing forward is tried, so ask once a second whether it still is."""
+        """While something is frozen nothing forward is tried, so ask once a second whether it still is; nor do gates ask people then."""
         frozen = self._memory.frozen
-        if not (frozen.all_reason or frozen.tenants) or time.monotonic() < self._thaw_at:
+        asks = frozen.all_reason or frozen.tenants or self._gatekeeper.busy
+        if not asks or time.monotonic() < self._thaw_at:
             return
         self._thaw_at = time.monotonic() + THAW_SECONDS
         self._memory.frozen = await self._store.frozen(
@@ -153,6 +155,8 @@ class Driver:
     async def _tick(self) -> None:
         """One pass: changes in, decision, transaction, then adopt and send."""
         now = self.now
+        if any(command.command == RECOUNT for command in self._commands):
+            self._gatekeeper.look_again("approval")
         heard = self._hands.changes(now, self._due(now))
         changes: list[Change] = [*self._commands, *self._gatekeeper.changes(), *filter(self._bisection.takes, heard)]
         self._hands.give_back([change for change in heard if not self._bisection.takes(change)])

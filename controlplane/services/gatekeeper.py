@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from controlplane.domain.asking import why_not_yet
 from controlplane.domain.engine import Memory, WaveNow
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict
@@ -72,6 +73,12 @@ class Gatekeeper:
         self._arrived = [change for change in judged if not change.key.tenant] + self._arrived
         self._asker.give_back(change for change in judged if change.key.tenant)
 
+    def look_again(self, kind: str) -> None:
+        """Forget what was read for gates of this kind and not written yet: it is no longer so. They are looked at afresh at once."""
+        self._arrived = [change for change in self._arrived if self._memory.gates[change.key].kind != kind]
+        for key in [key for key in self._tasks if self._memory.gates[key].kind == kind]:
+            self._tasks.pop(key).cancel()
+
     async def close(self) -> None:
         """Stop looking."""
         await self._asker.close()
@@ -128,4 +135,7 @@ class Gatekeeper:
             since=wave.started_at or self._now(),
             now=self._now(),
             targets=targets,
+            blocked=why_not_yet(self._memory, key),
+            change_ref=self._memory.change_ref,
+            reason=self._loaded.reason,
         )

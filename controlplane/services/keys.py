@@ -12,6 +12,7 @@ from controlplane.domain.errors import FieldError, InvalidError, NotFoundError, 
 from controlplane.domain.identity import CI, TENANT_OWNER, Principal, is_role
 from controlplane.ports.stores.keys import KeyRecord
 from controlplane.ports.uow import Transactions, UnitOfWork
+from controlplane.services.approvals import void_votes_of
 
 PREFIX = "sw_"
 SHOWN = 11
@@ -59,11 +60,12 @@ async def issue_key(uow: UnitOfWork, wish: KeyWish, *, actor: str) -> tuple[KeyR
 
 
 async def revoke_key(uow: UnitOfWork, key_id: uuid.UUID, *, actor: str) -> None:
-    """End a key at once. Ending it again changes nothing. Raises NotFoundError."""
+    """End a key at once, and votes said with it whose gates have not decided. Again changes nothing. Raises NotFoundError."""
     record = await uow.keys.get(key_id)
     if record is None:
         raise NotFoundError(f"There is no key {key_id}.")
     if await uow.keys.revoke(key_id, uow.now):
+        await void_votes_of(uow, f"key:{key_id}", by=actor, reason="the key it was said with was revoked")
         await uow.audit(actor, "keys.revoke", f"key/{key_id}", detail={"name": record.name, "prefix": record.prefix})
 
 

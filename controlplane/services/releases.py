@@ -57,17 +57,23 @@ async def check_content(open_: Open, spec: ReleaseSpec) -> None:
     await check_registration(spec, artifact, values=known.sample_values, allowed_custom=frozenset(known.custom_kinds))
 
 
-async def register(uow: UnitOfWork, spec: ReleaseSpec, *, actor: str) -> tuple[ReleaseRecord, bool]:
+async def register(
+    uow: UnitOfWork, spec: ReleaseSpec, *, actor: str, on_behalf_of: str = ""
+) -> tuple[ReleaseRecord, bool]:
     """Store a checked release. Returns it and whether it is new: the same body again changes nothing.
 
+    `on_behalf_of`: whom the token of a CI run names; counts as an author when somebody approves a rollout of it.
     Raises ConflictError `release-exists` if the version has another body.
     """
     content = spec.model_dump(mode="json", by_alias=True)
-    record = ReleaseRecord(spec.app, spec.version, content, release_digest(spec), uow.now, actor)
+    digest = release_digest(spec)
+    record = ReleaseRecord(spec.app, spec.version, content, digest, uow.now, actor, on_behalf_of=on_behalf_of)
     name = f"{spec.app}/{spec.version}"
     new = await uow.releases.add(record)
     if new:
-        await uow.audit(actor, "releases.register", f"release/{name}", detail={"digest": record.digest})
+        await uow.audit(
+            actor, "releases.register", f"release/{name}", detail={"digest": digest, "onBehalfOf": on_behalf_of}
+        )
         await uow.record("release", name, "registered", data={"app": spec.app, "digest": record.digest})
     stored = await get(uow, spec.app, spec.version)
     if stored.spec != content:

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.stores.approvals import GateHead, NewVote, VoteRow
+from controlplane.ports.stores.approvals import GateHead, GateState, VoteRow
+
+from .json_text import as_json
 
 _HEAD = text(
     """
-    select r.state, r.plan, r.plan_hash, r.requested_by,
-      (select l.spec->'provenance'->'authors' from releases l where l.app = r.app and l.version = r.release_version) as authors
-    from rollouts r where r.id = :id for share of r
+    select r.state, r.plan, r.plan_hash, r.requested_by, r.app, r.release_version, r.environment, r.change_ref,
+      l.spec -> 'provenance' -> 'authors' as authors, l.on_behalf_of
+    from rollouts r left join releases l on l.app = r.app and l.version = r.release_version where r.id = :id
     """
+)
+_STATES = text(
+    "select wave, place, idx, verdict, reason, coalesce((evidence ->> 'asked')::boolean, true) as asked"
+    " from gates where rollout_id = :id and kind = 'approval'"
 )
 _BEHIND = text("select created_by from api_keys where :actor = 'key:' || id::text")
 _ADD = text(
     """
-    insert into approvals (id, rollout_id, wave, place, idx, approver_group, person, plan_hash, reason)
-    values (:id, :rollout, :wave, :place, :idx, :group, :person, :hash, :reason)
-    on conflict (rollout_id, wave, place, idx, person) where withdrawn_at is null do nothing
+    insert into votes (id, rollout_id, word, withdraws, app, release_version, environment, change_ref, plan_hash, wave, wave_name, place,
+      idx, approver_group, person, names, actor, reason)
+    values (:id, :rollout, :word, :of, :app, :version, :environment, :change_ref, :hash, :wave, :wave_name, :place, :idx, :group, :person,
+      cast(:names as jsonb), :actor, :reason)
     """
 )
-_WITHDRAW = text(
-    """
-    update approvals set withdrawn_at = now()
-    where rollout_id = :rollout and id = :id and person = :person and withdrawn_at is null
-    """
+_VOTES = """
+    select v.*, w.at as withdrawn_at from votes v left join votes w on w.withdraws = v.id where v.word <> 'withdraw'
+"""
+_ALL = text(f"{_VOTES} and v.rollout_id = :id order by v.at, v.id")
+_OF_ACTOR = text(
+    f"""
+    {_VOTES} and v.actor = :actor and w.id is null and exists (
+      select 1 from rollouts r where r.id = v.rollout_id and r.state not in ('succeeded','failed','aborted'))
+    order by v.rollout_id, v.id
+    """  # noqa: S608 -- a constant
 )
-_ALL = text("select * from approvals where rollout_id = :id order by at, id")
 
 
 class PostgresApprovals:
@@ -46,7 +58,14 @@ class PostgresApprovals:
         if row is None:
             return None
         requester = await self.person_behind(row.requested_by)
-        return GateHead(row.state, row.plan, row.plan_hash, requester, tuple(row.authors or ()))
+        authors = (*(row.authors or ()), *((row.on_behalf_of,) if row.on_behalf_of else ()))
+        release = (row.app, row.release_version, row.environment, row.change_ref)
+        return GateHead(row.state, row.plan, row.plan_hash, requester, authors, *release)
+
+    async def states(self, rollout_id: uuid.UUID) -> dict[tuple[int, str, int], GateState]:
+        """What approval gates last said."""
+        rows = await self._session.execute(_STATES, {"id": rollout_id})
+        return {(r.wave, r.place, r.idx): GateState(r.verdict, r.reason, r.asked) for r in rows}
 
     async def person_behind(self, actor: str) -> str:
         """Follow keys to who made them (keys made by keys, too)."""
@@ -56,24 +75,48 @@ class PostgresApprovals:
             actor = (await self._session.execute(_BEHIND, {"actor": actor})).scalar_one_or_none() or actor
         return actor
 
-    async def add(self, vote: NewVote) -> bool:
-        """Write a vote, once per person and gate."""
-        values = {"id": vote.id, "rollout": vote.rollout_id, "wave": vote.wave, "place": vote.place, "idx": vote.index}
-        said = {"group": vote.group, "person": vote.person, "hash": vote.plan_hash, "reason": vote.reason}
-        result = await self._session.execute(_ADD, values | said)
-        return bool(result.rowcount)  # type: ignore[attr-defined]  # a cursor result, which the annotation does not say
-
-    async def withdraw(self, rollout_id: uuid.UUID, vote_id: uuid.UUID, person: str) -> bool:
-        """Withdraw a vote."""
-        result = await self._session.execute(_WITHDRAW, {"rollout": rollout_id, "id": vote_id, "person": person})
-        return bool(result.rowcount)  # type: ignore[attr-defined]  # as above
+    async def add(self, vote: VoteRow) -> None:
+        """Write a line."""
+        gate = {"wave": vote.wave, "wave_name": vote.wave_name, "place": vote.place, "idx": vote.index}
+        what = {
+            "app": vote.app,
+            "version": vote.version,
+            "environment": vote.environment,
+            "change_ref": vote.change_ref,
+        }
+        who = {"group": vote.group, "person": vote.person, "names": as_json(list(vote.names)), "actor": vote.actor}
+        said = {"word": vote.word, "of": vote.of, "hash": vote.plan_hash, "reason": vote.reason}
+        await self._session.execute(_ADD, {"id": vote.id, "rollout": vote.rollout_id, **gate, **what, **who, **said})
 
     async def all(self, rollout_id: uuid.UUID) -> Sequence[VoteRow]:
         """Every vote."""
-        rows = await self._session.execute(_ALL, {"id": rollout_id})
-        return [
-            VoteRow(
-                r.id, r.wave, r.place, r.idx, r.approver_group, r.person, r.plan_hash, r.reason, r.at, r.withdrawn_at
-            )
-            for r in rows
-        ]
+        return [_vote(row) for row in await self._session.execute(_ALL, {"id": rollout_id})]
+
+    async def of_actor(self, actor: str) -> Sequence[VoteRow]:
+        """Votes in force said with a key."""
+        return [_vote(row) for row in await self._session.execute(_OF_ACTOR, {"actor": actor})]
+
+
+def _vote(row: Any) -> VoteRow:
+    return VoteRow(
+        id=row.id,
+        rollout_id=row.rollout_id,
+        word=row.word,
+        of=row.withdraws,
+        app=row.app,
+        version=row.release_version,
+        environment=row.environment,
+        change_ref=row.change_ref,
+        plan_hash=row.plan_hash,
+        wave=row.wave,
+        wave_name=row.wave_name,
+        place=row.place,
+        index=row.idx,
+        group=row.approver_group,
+        person=row.person,
+        names=tuple(row.names),
+        actor=row.actor,
+        reason=row.reason,
+        at=row.at,
+        withdrawn_at=row.withdrawn_at,
+    )

@@ -46,8 +46,10 @@ _READ_EACH = text(
 _READ = text("select wave, place, idx, verdict, reason, who, since, until from gates where rollout_id = :id")
 _VOTES = text(
     """
-    select person, approver_group, plan_hash, at, reason from approvals
-    where rollout_id = :id and wave = :wave and place = :place and idx = :idx and withdrawn_at is null order by at
+    select v.person, v.approver_group, v.plan_hash, v.at, v.reason, v.word, v.names from votes v
+    where v.rollout_id = :id and v.wave = :wave and v.place = :place and v.idx = :idx and v.word <> 'withdraw'
+      and not exists (select 1 from votes w where w.withdraws = v.id)
+    order by v.at, v.id
     """
 )
 
@@ -63,7 +65,7 @@ class PostgresVotes:
         values = {"id": rollout_id, "wave": key.wave, "place": key.place, "idx": key.index}
         async with self._database.engine() as uow:
             rows = (await uow.session.execute(_VOTES, values)).all()
-        return [Vote(row.person, row.approver_group, row.plan_hash, row.at, row.reason) for row in rows]
+        return [Vote(r.person, r.approver_group, r.plan_hash, r.at, r.reason, r.word, frozenset(r.names)) for r in rows]
 
 
 async def write_gates(session: AsyncSession, rollout_id: uuid.UUID, decision: Decision) -> None:

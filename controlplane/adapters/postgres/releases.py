@@ -20,12 +20,13 @@ _PUT_ARTIFACT = text(
 _INFO = text("select digest, media_type, size, created_at, created_by from artifacts where digest = :digest")
 _CONTENT = text("select content from artifacts where digest = :digest")
 _ADD = text(
-    "insert into releases (app, version, spec, digest, created_at, created_by)"
-    " values (:app, :version, cast(:spec as jsonb), :digest, :created_at, :created_by) on conflict do nothing returning true"
+    "insert into releases (app, version, spec, digest, created_at, created_by, on_behalf_of)"
+    " values (:app, :version, cast(:spec as jsonb), :digest, :created_at, :created_by, :on_behalf_of)"
+    " on conflict do nothing returning true"
 )
 _HOLD = "h.id, h.app, h.version, h.digest, h.reason, h.rollout_id, h.created_at, h.created_by, h.lifted_at, h.lifted_by, h.lift_reason"
 _RELEASE = f"""
-    select r.app, r.version, r.spec, r.digest, r.created_at, r.created_by, r.proven_at, r.proven_by, {_HOLD}
+    select r.app, r.version, r.spec, r.digest, r.created_at, r.created_by, r.proven_at, r.proven_by, r.on_behalf_of, {_HOLD}
     from releases r left join holds h on h.digest = r.digest and h.lifted_at is null
 """  # noqa: S608 -- constants
 _GET = text(f"{_RELEASE} where r.app = :app and r.version = :version")
@@ -42,7 +43,7 @@ _LIFT = text(
     "update holds set lifted_at = :at, lifted_by = :by, lift_reason = :reason"
     " where id = :id and lifted_at is null returning true"
 )
-_RELEASE_COLUMNS = 8
+_RELEASE_COLUMNS = 9
 
 
 class PostgresReleases:

@@ -13,7 +13,7 @@ from controlplane.ports.stores.rollout_rows import PhaseTimes, ReleaseRow, Targe
 
 _RELEASES = text(
     """
-    select r.app, r.version, r.digest, r.spec, r.proven_at, h.reason as hold_reason, h.created_at as hold_since
+    select r.app, r.version, r.digest, r.spec, r.proven_at, r.on_behalf_of, h.reason as hold_reason, h.created_at as hold_since
     from releases r left join holds h on h.digest = r.digest and h.lifted_at is null
     where r.app = :app and r.version = any(:versions)
     """

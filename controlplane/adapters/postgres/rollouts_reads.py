@@ -18,7 +18,7 @@ _HEAD_COLUMNS = """
 """
 _HEAD = text(
     f"""
-    select {_HEAD_COLUMNS}, l.command_seq, w.waves, c.commands, t.counts
+    select {_HEAD_COLUMNS}, l.command_seq, w.waves, c.commands, t.counts, g.gates
     from rollouts r
     join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
     cross join lateral (
@@ -37,6 +37,13 @@ _HEAD = text(
             from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
         ) s
     ) t
+    cross join lateral (
+        select jsonb_agg(jsonb_build_object('wave', w.name, 'place', g.place, 'kind', g.kind, 'verdict', g.verdict,
+            'reason', g.reason, 'who', g.who, 'until', g.until) order by g.wave, g.place, g.idx) as gates
+        from gates g join waves w on (w.rollout_id, w.wave) = (g.rollout_id, g.wave)
+        where g.rollout_id = r.id and g.verdict in ('wait', 'unknown')
+          and (w.state, g.place) in (('gating', 'before'), ('running', 'during'), ('judging', 'during'), ('judging', 'after'))
+    ) g
     where r.id = :id
     """  # noqa: S608 - the columns are a constant of this file
 )
@@ -176,7 +183,7 @@ class RolloutReadQueries:
 
 def _head(row: Mapping[str, Any]) -> RolloutHead:
     """Build a head from a row; a list's rows have no waves, counts and commands."""
-    found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "command_seq": 0, **row}
-    waves, commands = found.pop("waves") or [], found.pop("commands") or []
+    found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "gates": None, "command_seq": 0, **row}
+    waves, commands, gates = found.pop("waves") or [], found.pop("commands") or [], found.pop("gates") or []
     counts = [TargetCount(**one) for one in found.pop("counts") or []]
-    return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts)
+    return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts, gates=gates)

@@ -20,6 +20,7 @@ from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
 from .events import PostgresEvents
 from .freezes import PostgresFreezes
+from .gate_reads import PostgresGateReads
 from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
@@ -77,6 +78,11 @@ class PostgresUnitOfWork:
     def freezes(self) -> PostgresFreezes:
         """The stop button's rows."""
         return PostgresFreezes(self.session)
+
+    @property
+    def gates(self) -> PostgresGateReads:
+        """Gates as people see them."""
+        return PostgresGateReads(self.session)
 
     @property
     def looks(self) -> PostgresLooks:

@@ -22,6 +22,7 @@ from . import (
     configuration,
     events,
     freezes,
+    gates,
     keys,
     looks,
     machine,
@@ -55,5 +56,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     rollouts.router,
     rollout_commands.router,
     approvals.router,
+    gates.router,
     rollout_events.router,
 )

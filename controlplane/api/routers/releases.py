@@ -134,7 +134,9 @@ async def register(
     await service.check_content(call.platform, body)
 
     async def effect(uow: UnitOfWork) -> Answer:
-        record, new = await service.register(uow, body, actor=call.actor)
+        # The token of a CI run names who set it off (GitHub's `actor`, GitLab's `user_login`), not only the repository.
+        behind = call.principal.name if call.principal.kind == "workload" else ""
+        record, new = await service.register(uow, body, actor=call.actor, on_behalf_of=behind)
         location = absolute(request, f"/v1/releases/{body.app}/{body.version}")
         return Answer(201 if new else 200, _release(record), {"Location": location})
 

@@ -39,7 +39,10 @@ class HoldRecord:
 
 @dataclass(frozen=True)
 class ReleaseRecord:
-    """A registered release. `spec` is a `ReleaseSpec` as JSON; `hold` is the open hold of its bytes."""
+    """A registered release. `spec` is a `ReleaseSpec` as JSON; `hold` is the open hold of its bytes.
+
+    `on_behalf_of`: whom the token of a CI run names as the one who set it off; empty if it was registered otherwise.
+    """
 
     app: str
     version: str
@@ -49,6 +52,7 @@ class ReleaseRecord:
     created_by: str
     proven_at: datetime | None = None
     proven_by: uuid.UUID | None = None
+    on_behalf_of: str = ""
     hold: HoldRecord | None = None
 
 

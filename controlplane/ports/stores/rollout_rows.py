@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """A registered release and its open hold. `spec` is a `ReleaseSpec` as JSON."""
+    """A registered release and its open hold. `spec` is a `ReleaseSpec` as JSON; `on_behalf_of` counts as an author."""
 
     app: str
     version: str
@@ -20,6 +20,7 @@ class ReleaseRow:
     proven_at: datetime | None = None
     hold_reason: str | None = None
     hold_since: datetime | None = None
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class TargetCount:
 
 @dataclass(frozen=True, slots=True)
 class RolloutHead:
-    """A rollout without its plan. `counts` are its targets by wave, state and reason."""
+    """A rollout without its plan. `counts` are its targets by wave, state and reason; `gates` those that hold it up now."""
 
     id: uuid.UUID
     kind: str
@@ -166,6 +167,7 @@ class RolloutHead:
     waves: list[dict[str, Any]]
     counts: list[TargetCount]
     event_seq: int = 0
+    gates: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain import rules
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.calendars import CalendarSpec
+from controlplane.domain.people import Person
 from controlplane.domain.rules import RuleSpec
 from controlplane.domain.sources import Source
 from controlplane.domain.strategies import Strategy, check_strategy
@@ -74,4 +75,5 @@ KINDS = (
     Kind("rules", "rule", RuleSpec, _rule),
     Kind("webhooks", "webhook", Webhook, _webhook),
     Kind("sources", "source", Source),
+    Kind("people", "person", Person),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from controlplane.domain.rollout_views import Explanation, RolloutItem, RolloutView, Trouble, WaitingOn, WaveView
-from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetState
+from controlplane.domain.rollouts import ROLLOUT_OVER, TARGET_FORWARD, RolloutState, TargetState
 from controlplane.ports.stores.rollout_rows import RolloutHead, TargetCount
 
 _GATES = {"busy": "slot"}
@@ -63,6 +63,9 @@ def waiting_for(head: RolloutHead, now: datetime) -> list[WaitingOn]:
         found.append(WaitingOn(gate="start", reason="It is a draft until somebody starts it.", who=_OPERATOR))
     if head.state == RolloutState.PLANNED and head.not_before and head.not_before > now:
         found.append(WaitingOn(gate="notBefore", reason="It was asked to start then.", until=head.not_before))
+    for one in head.gates if _going(head) else ():
+        reason = f"wave {one['wave']}: {one['reason']}"
+        found.append(WaitingOn(gate=one["kind"], reason=reason, until=one["until"], who=one["who"] or None))
     for command in head.pending_commands:
         reason = f"The driver has not yet taken up `{command['command']}` by {command['actor']}; nothing is issued till then."
         found.append(WaitingOn(gate="command", reason=reason))
@@ -138,7 +141,11 @@ def _next(head: RolloutHead, counts: Counter[str], now: datetime) -> str:
 def _who(head: RolloutHead, counts: Counter[str]) -> str:
     if head.state in (RolloutState.DRAFT, RolloutState.PAUSED) or counts[TargetState.STUCK]:
         return _OPERATOR
-    return ""
+    return ", ".join(dict.fromkeys(gate["who"] for gate in head.gates if gate["who"])) if _going(head) else ""
+
+
+def _going(head: RolloutHead) -> bool:
+    return head.state not in ROLLOUT_OVER
 
 
 def _pausing(head: RolloutHead) -> bool:

@@ -16,6 +16,7 @@ from controlplane.domain.requests import Ask, check_request
 from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts
 from controlplane.ports.stores.rollout_rows import NewContent
 
+from .askable import notes_on
 from .checks import Findings, examine
 from .content import Given
 from .facts import Offer, offers, release_facts, returns, target_facts
@@ -88,7 +89,16 @@ def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: 
         )
     )
     when_busy = request.when_busy or made.when_busy
-    return made.model_copy(update={"notes": (*made.notes, *findings.notes), "when_busy": when_busy})
+    notes = (*made.notes, *findings.notes, *notes_on(made, _authors(snapshot), request.change_ref))
+    return made.model_copy(update={"notes": notes, "when_busy": when_busy})
+
+
+def _authors(snapshot: Snapshot) -> tuple[str, ...]:
+    """Who may not approve the release."""
+    release = snapshot.release
+    if release is None:
+        return ()
+    return tuple(name for name in (*release.spec.provenance.authors, release.row.on_behalf_of) if name)
 
 
 def _release(snapshot: Snapshot) -> ReleaseFacts | None:

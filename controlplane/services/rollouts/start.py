@@ -23,6 +23,7 @@ from controlplane.domain.requests import Ask
 from controlplane.ports.stores.rollout_rows import NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 
+from .askable import refuse_unaskable
 from .content import Given
 from .prepare import Prepared, prepare
 from .previews import plan_seen
@@ -79,7 +80,7 @@ async def start(
     with whatever names it (event source and id, trigger, operation, the rollout it retries).
 
     Raises ConflictError `plan-changed` (with the difference, or the tenants that moved since it was prepared), `busy`,
-    `release-held`, `would-undo-another-change`, `suspended`; InvalidError `nothing-to-do`.
+    `release-held`, `would-undo-another-change`, `suspended`; InvalidError `nothing-to-do`, `authors-unknown`, `change-ref-missing`.
     """
     plan = prepared.plan
     await uow.rollouts.one_start_at_a_time(plan.app, plan.environment)
@@ -105,6 +106,7 @@ async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) 
             code=name,
         )
     ensure_startable(plan, if_plan_hash=if_plan_hash, seen=seen)
+    refuse_unaskable(plan)
     bases = {t.tenant: t.base_revision for t in plan.targets()}
     moved = await uow.rollouts.moved(plan.app, plan.environment, bases)
     if moved:

@@ -12,10 +12,10 @@ import pytest
 from controlplane.domain.errors import ConflictError, ForbiddenError
 from controlplane.domain.gating import GateKey, Judged, Verdict
 from controlplane.domain.plans import Plan
-from controlplane.gates.approval import ApprovalGate, ApprovalSpec
 from controlplane.gates.metric import MetricGate, MetricSpec
 from controlplane.ports.gates import GateScene
-from controlplane.services.approvals import Ballot, approve, withdraw
+from controlplane.services.approvals import Ballot, Voter, withdraw
+from controlplane.services.approvals import vote as cast_vote
 from tests.contract.fleets import until_read
 
 from .conftest import Stage
@@ -38,7 +38,7 @@ async def vote(stage: Stage, rollout: uuid.UUID, person: str, group: str = "busi
     planned = stage.rows.ask("select plan_hash from rollouts where id = %s", rollout)[0][0]
     async with stage.transactions.platform() as uow:
         ballot = Ballot(group, None, plan_hash or planned)
-        return len(await approve(uow, rollout, ballot, actor=person, email="", groups={group}))
+        return len(await cast_vote(uow, rollout, ballot, Voter(person, groups={group})))
 
 
 async def waiting(stage: Stage, rollout: uuid.UUID) -> None:
@@ -87,9 +87,7 @@ async def test_the_requester_an_author_a_stranger_and_another_plan_are_refused(
     planned = stage.rows.ask("select plan_hash from rollouts where id = %s", rollout)[0][0]
     async with stage.transactions.platform() as uow:
         with pytest.raises(ForbiddenError) as stranger:
-            await approve(
-                uow, rollout, Ballot("business", None, planned), actor="zoe", email="", groups={"application"}
-            )
+            await cast_vote(uow, rollout, Ballot("business", None, planned), Voter("zoe", groups={"application"}))
     assert stranger.value.code == "not-in-group"
     await stage.command(rollout, "abort")
     assert await stage.over(rollout) == "aborted"
@@ -97,9 +95,9 @@ async def test_the_requester_an_author_a_stranger_and_another_plan_are_refused(
 
 async def test_a_withdrawn_vote_does_not_count(stage: Stage, rollout: uuid.UUID) -> None:
     await vote(stage, rollout, "ann")
-    mine = stage.rows.ask("select id from approvals")[0][0]
+    mine = stage.rows.ask("select id from votes")[0][0]
     async with stage.transactions.platform() as uow:
-        await withdraw(uow, rollout, mine, actor="ann")
+        await withdraw(uow, rollout, mine, Voter("ann"))
     await asyncio.gather(vote(stage, rollout, "ben"), vote(stage, rollout, "cem"))
     assert await stage.over(rollout) == "succeeded"
     assert stage.rows.ask("select reason from gates") == [("approved by ben, cem",)]
@@ -178,8 +176,3 @@ def test_a_failed_metric_names_the_tenants_to_blame() -> None:
 def test_a_sample_that_is_too_old_is_no_measurement() -> None:
     late = scene(now=datetime(2026, 11, 23, 10, 0, tzinfo=UTC))
     assert MetricGate().judge(SPEC, late, measured(("a", 0.0), looks=("good",))).verdict is Verdict.UNKNOWN
-
-
-def test_an_approval_that_needs_known_authors_does_not_open_without_them() -> None:
-    spec = ApprovalSpec(group="business", known_authors=True)
-    assert ApprovalGate().judge(spec, scene(), {"votes": []}).reason.startswith("the release's authors are unknown")

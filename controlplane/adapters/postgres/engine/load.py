@@ -33,7 +33,8 @@ TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32
 _ROLLOUT = text(
     f"""
     select r.*, now() as db_now, {TIMELINE} as timeline,
-      (select l.spec->'provenance' from releases l where l.app = r.app and l.version = r.release_version) as provenance
+      (select l.spec->'provenance' from releases l where l.app = r.app and l.version = r.release_version) as provenance,
+      (select l.on_behalf_of from releases l where l.app = r.app and l.version = r.release_version) as on_behalf_of
     from rollouts r where r.id = :id for update of r
     """  # noqa: S608 -- constant
 )
@@ -99,6 +100,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         wanting={t.tenant: None for t in targets.values() if t.wants},
         touched=set(range(len(plan.waves))),
         gates=await read_gates(session, rollout_id, gates_of(plan)),
+        change_ref=row.change_ref,
     )
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
@@ -115,12 +117,13 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         row.requested_by,
         _authors(row),
         ended_jobs=await _ended_jobs(session, rollout_id, targets),
+        reason=row.reason,
     )
 
 
 def _authors(row: Any) -> tuple[str, ...]:
-    """Who wrote the release, from its provenance; empty when unknown."""
-    return tuple((row.provenance or {}).get("authors", []))
+    """Who wrote the release, from its provenance and the token it was registered with; empty when unknown."""
+    return tuple((row.provenance or {}).get("authors", [])) + ((row.on_behalf_of,) if row.on_behalf_of else ())
 
 
 async def _targets(

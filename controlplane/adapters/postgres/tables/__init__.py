@@ -14,7 +14,7 @@ from .flow import (
     Outbox,
     Worker,
 )
-from .gates import Approval, GateRow, TargetGateRow
+from .gates import GateRow, TargetGateRow, VoteRecord
 from .registry import (
     Artifact,
     ConfigCurrent,
@@ -31,7 +31,6 @@ from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Preview, Reser
 
 __all__ = [
     "ApiKey",
-    "Approval",
     "Artifact",
     "Audit",
     "AuditCheckpoint",
@@ -64,6 +63,7 @@ __all__ = [
     "TargetGateRow",
     "Tenant",
     "TenantApp",
+    "VoteRecord",
     "Wave",
     "Worker",
 ]

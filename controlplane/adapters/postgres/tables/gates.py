@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from .columns import instant, json_field
@@ -55,31 +55,37 @@ class TargetGateRow(SQLModel, table=True):
     evidence: dict[str, Any] = json_field()
 
 
-class Approval(SQLModel, table=True):
-    """A person's vote for one gate of one plan; withdrawn ones stay on record."""
+class VoteRecord(SQLModel, table=True):
+    """What a person said to one gate of one plan. Append-only: taking a vote back is a row of its own, and so is a reject.
 
-    __tablename__ = "approvals"
+    It references nothing, so that it outlives the rollout and the tenants it was about. `person`: whose vote it is; `names`: all her
+    names then; `actor`: the key or token it was said with; `withdraws`: the vote that a `withdraw` takes back.
+    """
+
+    __tablename__ = "votes"
     __table_args__ = (
-        ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
-        Index(
-            "ix_approvals_one_vote",
-            "rollout_id",
-            "wave",
-            "place",
-            "idx",
-            "person",
-            unique=True,
-            postgresql_where=text("withdrawn_at is null"),
-        ),
+        CheckConstraint("word in ('approve','reject','withdraw')", name="vote_word"),
+        CheckConstraint("(word = 'withdraw') = (withdraws is not null)", name="vote_withdraws"),
+        UniqueConstraint("withdraws", name="vote_withdrawn_once"),
+        Index("ix_votes_rollout", "rollout_id", "at"),
+        Index("ix_votes_actor", "actor"),
     )
     id: uuid.UUID = Field(primary_key=True)
     rollout_id: uuid.UUID
+    at: datetime = instant(default_now=True)
+    word: str
+    withdraws: uuid.UUID | None = None
+    app: str
+    release_version: str
+    environment: str
+    change_ref: str
+    plan_hash: str
     wave: int
+    wave_name: str
     place: str
     idx: int
     approver_group: str
     person: str
-    plan_hash: str
-    reason: str = ""
-    at: datetime = instant(default_now=True)
-    withdrawn_at: datetime | None = instant()
+    names: list[str] = json_field("[]")
+    actor: str
+    reason: str

@@ -164,7 +164,10 @@ class Content(SQLModel, table=True):
 
 
 class Release(SQLModel, table=True):
-    """An immutable version of an app; `digest` identifies its bytes whatever the version says. Proven: a rollout of it succeeded."""
+    """An immutable version of an app; `digest` identifies its bytes whatever the version says. Proven: a rollout of it succeeded.
+
+    `on_behalf_of`: whom the token of a CI run names as the one who set it off; counts as an author.
+    """
 
     __tablename__ = "releases"
     __table_args__ = (Index("ix_releases_digest", "digest"),)
@@ -174,6 +177,7 @@ class Release(SQLModel, table=True):
     digest: str
     created_at: datetime = instant(default_now=True)
     created_by: str
+    on_behalf_of: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
     proven_at: datetime | None = instant()
     proven_by: uuid.UUID | None = None
 
