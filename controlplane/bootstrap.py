@@ -10,6 +10,7 @@ from functools import cached_property
 from controlplane.adapters.anchor_file import AnchorFile
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
+from controlplane.adapters.endpoints import HttpEndpoints
 from controlplane.adapters.engine_metrics import PrometheusMeters
 from controlplane.adapters.folder import Folder
 from controlplane.adapters.icalendars import ICalendars
@@ -18,6 +19,7 @@ from controlplane.adapters.identity.oidc import OidcTokens
 from controlplane.adapters.identity.workloads import read_workloads
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
+from controlplane.adapters.postgres.asks import PostgresAsks
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.gates import PostgresVotes
@@ -98,7 +100,12 @@ class Container:
     def gate_ports(self) -> GatePorts:
         """What gates may ask: votes on record, and the metric source if one is configured."""
         url = self.settings.metrics_source
-        return GatePorts(votes=PostgresVotes(self.database), metrics=Prometheus(url) if url else None)
+        return GatePorts(
+            votes=PostgresVotes(self.database),
+            metrics=Prometheus(url) if url else None,
+            endpoints=HttpEndpoints(self.database, self.secrets),
+            asks=PostgresAsks(self.database, self.settings.public_url),
+        )
 
     @cached_property
     def anchors(self) -> Anchors | None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from standardwebhooks.webhooks import EmptyWebhookSecretError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, WebhookVerificationError
 from standardwebhooks.webhooks import Webhook as Signer
 
 from controlplane.domain.events_out import header_text
 from controlplane.domain.secret_refs import SecretRef
+from controlplane.domain.sources import BadSignatureError
 from controlplane.domain.webhooks import TIMEOUT_SECONDS, Webhook, refused_address
 from controlplane.ports.secrets import Secrets, SecretUnavailableError
 from controlplane.ports.webhooks import Reply
@@ -64,21 +67,39 @@ class HttpWebhooks:
     async def send(self, url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Reply:
         """POST once."""
         try:
-            _check_literal(url, allow_private=allow_private)
-            connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(allow_private=allow_private), use_dns_cache=False, force_close=True
-            )
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False) as session,
-                session.post(url, data=body, headers=dict(headers), allow_redirects=False) as answer,
-            ):
+            async with guarded_post(url, body, headers, allow_private=allow_private, limit=self._timeout) as answer:
                 return _judge(answer.status)
-        except RefusedAddressError as error:
-            return Reply(f"refused: {error}")
-        except TimeoutError:
-            return Reply(f"no answer within {self._timeout.total:.0f} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Reply(f"{type(error).__name__}: {_cause(error)}")
+        except UNREACHABLE as error:
+            return Reply(failure_of(error, self._timeout))
+
+
+UNREACHABLE: Final = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
+"""What calling an address that somebody configured may raise."""
+
+
+@asynccontextmanager
+async def guarded_post(
+    url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool, limit: aiohttp.ClientTimeout
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """POST once to an address that is checked where it is resolved; redirects are not followed, proxies not used."""
+    _check_literal(url, allow_private=allow_private)
+    connector = aiohttp.TCPConnector(
+        resolver=GuardedResolver(allow_private=allow_private), use_dns_cache=False, force_close=True
+    )
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=limit, trust_env=False) as session,
+        session.post(url, data=body, headers=dict(headers), allow_redirects=False) as answer,
+    ):
+        yield answer
+
+
+def failure_of(error: BaseException, timeout: aiohttp.ClientTimeout) -> str:
+    """What went wrong, for a person; never a part of what was sent."""
+    if isinstance(error, RefusedAddressError):
+        return f"refused: {error}"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout.total:g} s"
+    return f"{type(error).__name__}: {_cause(error)}"
 
 
 def _judge(status: int) -> Reply:
@@ -107,16 +128,39 @@ def _cause(error: BaseException) -> str:
 
 def sign(webhook: Webhook, secrets: Secrets, event_id: str, now: datetime, body: bytes) -> dict[str, str]:
     """Headers of Standard Webhooks 1.0: the id stays the same over all attempts; each secret signs. Raises SecretUnavailableError."""
-    signers: Sequence[Signer] = [_signer(secrets, ref) for ref in webhook.secrets]
-    webhook_id = header_text(event_id)
+    return signed(webhook.secrets, secrets, event_id, now, body, "application/cloudevents+json; charset=utf-8")
+
+
+def signed(
+    refs: Sequence[SecretRef], secrets: Secrets, message_id: str, now: datetime, body: bytes, media_type: str
+) -> dict[str, str]:
+    """Headers that sign a body with each of some secrets. Raises SecretUnavailableError."""
+    signers: Sequence[Signer] = [_signer(secrets, ref) for ref in refs]
+    webhook_id = header_text(message_id)
     signatures = [signer.sign(webhook_id, now, body.decode()) for signer in signers]
     return {
-        "content-type": "application/cloudevents+json; charset=utf-8",
+        "content-type": media_type,
         "user-agent": "seawall",
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def verify(refs: Sequence[SecretRef], secrets: Secrets, headers: Mapping[str, str], body: bytes) -> str:
+    """Check a body that somebody signed with one of some secrets, within five minutes; returns the message's id.
+
+    Raises BadSignatureError, SecretUnavailableError.
+    """
+    for ref in refs:
+        # ValueError: the library takes signatures apart without a look.
+        with contextlib.suppress(WebhookVerificationError, ValueError):
+            _signer(secrets, ref).verify(body, dict(headers), json_parse=False)
+            return {name.lower(): value for name, value in headers.items()}["webhook-id"]
+    raise BadSignatureError(
+        "The request carries no Standard Webhooks signature of this endpoint that is younger than five minutes. Nothing was"
+        " stored. Compare the secret and the clock on both sides."
+    )
 
 
 def _signer(secrets: Secrets, ref: SecretRef) -> Signer:

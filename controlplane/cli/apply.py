@@ -26,6 +26,7 @@ KINDS = {
     "webhook": "webhooks",
     "source": "sources",
     "person": "people",
+    "endpoint": "endpoints",
 }
 """Configuration kinds, one of them and many."""
 ORDER = list(KINDS)

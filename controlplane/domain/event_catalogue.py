@@ -56,6 +56,10 @@ _ROLLOUT = _of(
             "A gate asks somebody: nothing goes on before they answer.",
             ("wave", "gate", "who", "reason", "changeRef", "planHash"),
         ),
+        "gate-answered": (
+            "An endpoint that was asked answered.",
+            ("endpoint", "verdict", "reason", "by", "planHash"),
+        ),
         "vote-cast": ("A person approved or rejected.", _VOTE),
         "vote-withdrawn": ("A vote was taken back before its gate decided.", _VOTE),
         "gate-failed": ("A gate said no.", ("wave", "gate", "reason")),
@@ -131,6 +135,7 @@ CONFIGURATION: Final = (
     "webhook",
     "source",
     "person",
+    "endpoint",
 )
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))

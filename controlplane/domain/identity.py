@@ -55,6 +55,8 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "triggers.write": _MANAGE,
     "rules.read": _SEE,
     "rules.write": _MANAGE,
+    "endpoints.read": _SEE,
+    "endpoints.write": _ADMIN,
     "people.read": _SEE,
     "people.write": _ADMIN,
     "webhooks.read": _SEE,

@@ -39,10 +39,14 @@ def _url(text: str) -> str:
     return text
 
 
+Url = Annotated[str, Field(max_length=2048), AfterValidator(_url)]
+"""Where we may POST: http or https, no user, no fragment."""
+
+
 class Webhook(Wire):
     """A subscriber."""
 
-    url: Annotated[str, Field(max_length=2048), AfterValidator(_url)]
+    url: Url
     secrets: tuple[SecretRef, ...] = Field(
         min_length=1,
         max_length=3,

@@ -14,8 +14,9 @@ from controlplane.ports.gates import Gate, TargetGate
 
 from .approval import ApprovalGate
 from .metric import MetricGate
+from .webhook import WebhookGate
 
-GATES: Mapping[str, Gate[Any]] = {gate.kind: gate for gate in (ApprovalGate(), MetricGate())}
+GATES: Mapping[str, Gate[Any]] = {gate.kind: gate for gate in (ApprovalGate(), MetricGate(), WebhookGate())}
 
 
 def read_spec(kind: str, body: Mapping[str, Any]) -> BaseModel:

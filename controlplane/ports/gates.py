@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from controlplane.domain.gating import GateKey, Judged
 from controlplane.domain.plans import Plan
+from controlplane.ports.endpoints import Asks, Endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class GatePorts:
 
     votes: Votes
     metrics: Metrics | None = None
+    endpoints: Endpoints | None = None
+    asks: Asks | None = None
 
 
 @dataclass(frozen=True, slots=True)

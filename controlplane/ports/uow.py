@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.ports.endpoints import AnswerStore
 from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
@@ -50,6 +51,11 @@ class UnitOfWork(Protocol):
     @property
     def freezes(self) -> FreezeStore:
         """The stop button's rows."""
+        ...
+
+    @property
+    def answers(self) -> AnswerStore:
+        """Questions to endpoints, and their answers."""
         ...
 
     @property

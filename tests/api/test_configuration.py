@@ -48,6 +48,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "rules": RULE,
     "webhooks": WEBHOOK,
     "sources": SOURCE,
+    "people": {"names": ["mia@acme.example", "mia-gh"]},
+    "endpoints": {"url": "https://itsm.example/seawall", "secrets": [{"env": "SEAWALL_SECRET_ITSM"}]},
 }
 
 

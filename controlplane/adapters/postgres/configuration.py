@@ -43,6 +43,9 @@ _USERS = {
     "strategies": "select 'trigger ' || c.name from config_current c join config_versions v using (kind, name, version)"
     " where c.kind = 'triggers' and c.deleted_at is null and split_part(v.spec #>> '{rollout,strategy}', '@', 1) = :name"
     " union all select 'rollout ' || id from rollouts where strategy = :name and state not in ('succeeded','failed','aborted')",
+    "endpoints": "select 'strategy ' || c.name from config_current c join config_versions v using (kind, name, version)"
+    " where c.kind = 'strategies' and c.deleted_at is null"
+    " and jsonb_path_exists(v.spec, '$.**.webhook.use ? (@ == $name)', jsonb_build_object('name', cast(:name as text)))",
     "sources": "select 'trigger ' || c.name from config_current c join config_versions v using (kind, name, version)"
     " where c.kind = 'triggers' and c.deleted_at is null and v.spec ->> 'source' = :name",
 }

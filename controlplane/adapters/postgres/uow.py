@@ -15,6 +15,7 @@ from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
 from .approvals import PostgresApprovals
+from .asks import PostgresAnswers
 from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
@@ -78,6 +79,11 @@ class PostgresUnitOfWork:
     def freezes(self) -> PostgresFreezes:
         """The stop button's rows."""
         return PostgresFreezes(self.session)
+
+    @property
+    def answers(self) -> PostgresAnswers:
+        """Questions to endpoints, and their answers."""
+        return PostgresAnswers(self.session)
 
     @property
     def gates(self) -> PostgresGateReads:

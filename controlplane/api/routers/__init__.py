@@ -57,5 +57,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     rollout_commands.router,
     approvals.router,
     gates.router,
+    gates.answers,
     rollout_events.router,
 )

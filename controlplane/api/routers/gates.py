@@ -7,17 +7,22 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Request, Response
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from controlplane.api.dependencies import Call, may
+from controlplane.adapters.webhooks import verify
+from controlplane.api.dependencies import Call, container_of, may
 from controlplane.api.etags import respond
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routers.rollouts import visible
-from controlplane.api.routing import feature_router
-from controlplane.domain.wire import Wire
+from controlplane.api.routing import OpenRoute, feature_router
+from controlplane.domain.endpoints import LateAnswer
+from controlplane.domain.errors import InvalidError
+from controlplane.domain.wire import Wire, field_errors
 from controlplane.ports.stores.gates import GateRecord
+from controlplane.services.answers import asked, take_answer
 
 router = feature_router("rollouts")
+answers = feature_router("rollouts", route_class=OpenRoute)
 
 
 class GateView(Wire):
@@ -60,6 +65,43 @@ async def list_outstanding(
     async with call.platform() as uow:
         rows = await uow.gates.outstanding(apps, tuple(after) if after else None, limit + 1)
     return respond(page(request, rows, limit, show=_view, position=lambda r: [r.rollout_id, r.wave, r.place, r.index]))
+
+
+class TakenAnswer(Wire):
+    """The answer that stands: the one sent, or the one it repeats."""
+
+    ask: uuid.UUID
+    verdict: str
+    reason: str
+    by: str
+    at: datetime | None
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+@answers.post("/v1/gates/{ask_id}:answer", operation_id="answerGate", response_model=TakenAnswer, openapi_extra=_BODY)
+async def answer(request: Request, ask_id: uuid.UUID) -> Response:
+    """Take an endpoint's answer to a question it was sent; signed as Standard Webhooks 1.0 with the endpoint's secret."""
+    body, container = await request.body(), container_of(request)
+    async with container.database.platform() as uow:
+        ask, endpoint = await asked(uow, ask_id)
+    message_id = verify(endpoint.secrets, container.secrets, request.headers, body)
+    try:
+        said = LateAnswer.model_validate_json(body)
+    except ValidationError as error:
+        detail = (
+            'The answer is not {"verdict": "pass|wait|fail", "planHash": "sha256:...", "reason": "...", "by": "..."}.'
+        )
+        raise InvalidError(detail, code="answer-unreadable", errors=field_errors(error)) from error
+    async with container.database.platform() as uow:
+        taken = await take_answer(uow, ask, message_id, said)
+    return respond(TakenAnswer(ask=ask_id, verdict=taken.verdict, reason=taken.reason, by=taken.by, at=taken.at))
 
 
 def _view(row: GateRecord) -> GateView:

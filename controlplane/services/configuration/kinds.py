@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain import rules
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.calendars import CalendarSpec
+from controlplane.domain.endpoints import Endpoint
 from controlplane.domain.people import Person
 from controlplane.domain.rules import RuleSpec
 from controlplane.domain.sources import Source
@@ -76,4 +77,5 @@ KINDS = (
     Kind("webhooks", "webhook", Webhook, _webhook),
     Kind("sources", "source", Source),
     Kind("people", "person", Person),
+    Kind("endpoints", "endpoint", Endpoint),
 )

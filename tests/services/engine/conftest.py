@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from controlplane.adapters.endpoints import HttpEndpoints
 from controlplane.adapters.engine_metrics import PrometheusMeters
+from controlplane.adapters.postgres.asks import PostgresAsks
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.prometheus import Prometheus
+from controlplane.adapters.secrets import LocalSecrets
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.remote import LocalBackend
 from controlplane.domain.errors import DependencyError
@@ -87,7 +90,9 @@ class Stage:
     def gate_ports(self) -> GatePorts:
         """What gates may ask, with the metric source the test has set by the time a rollout is taken up."""
         metrics = Prometheus(self.metrics_url) if self.metrics_url else None
-        return GatePorts(PostgresVotes(self.transactions), metrics)
+        endpoints = HttpEndpoints(self.transactions, LocalSecrets(), wait=0.01)
+        asks = PostgresAsks(self.transactions, "https://seawall.example")
+        return GatePorts(PostgresVotes(self.transactions), metrics, endpoints, asks)
 
     async def tenants(self, names: Sequence[str], **options: Any) -> None:
         """Tenants with namespaces, nothing installed."""

@@ -14,7 +14,7 @@ from .flow import (
     Outbox,
     Worker,
 )
-from .gates import GateRow, TargetGateRow, VoteRecord
+from .gates import GateAnswer, GateAsk, GateRow, TargetGateRow, VoteRecord
 from .registry import (
     Artifact,
     ConfigCurrent,
@@ -43,6 +43,8 @@ __all__ = [
     "Delivery",
     "Environment",
     "Freeze",
+    "GateAnswer",
+    "GateAsk",
     "GateRow",
     "History",
     "Hold",

@@ -55,6 +55,41 @@ class TargetGateRow(SQLModel, table=True):
     evidence: dict[str, Any] = json_field()
 
 
+class GateAsk(SQLModel, table=True):
+    """A question to an endpoint that answers later: one per gate and plan. It references nothing, so that it outlives the rollout."""
+
+    __tablename__ = "gate_asks"
+    __table_args__ = (UniqueConstraint("rollout_id", "wave", "place", "idx", "plan_hash", name="ask_once"),)
+    id: uuid.UUID = Field(primary_key=True)
+    rollout_id: uuid.UUID
+    wave: int
+    place: str
+    idx: int
+    plan_hash: str
+    endpoint: str
+    asked_at: datetime = instant(default_now=True)
+    expires_at: datetime = instant(default_now=True)
+    sent_at: datetime | None = instant()
+
+
+class GateAnswer(SQLModel, table=True):
+    """A signed answer to a question. Append-only; the first that passes or fails decides."""
+
+    __tablename__ = "gate_answers"
+    __table_args__ = (
+        CheckConstraint("verdict in ('pass','wait','fail')", name="answer_verdict"),
+        ForeignKeyConstraint(["ask_id"], ["gate_asks.id"]),
+        UniqueConstraint("ask_id", "message_id", name="answer_once"),
+    )
+    id: uuid.UUID = Field(primary_key=True)
+    ask_id: uuid.UUID
+    message_id: str
+    verdict: str
+    reason: str
+    by: str
+    at: datetime = instant(default_now=True)
+
+
 class VoteRecord(SQLModel, table=True):
     """What a person said to one gate of one plan. Append-only: taking a vote back is a row of its own, and so is a reject.
 
