@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.names import new_id
 from controlplane.ports.trace import current_trace_id, trace_headers
 
+from .answers import PostgresAnswers
 from .approvals import PostgresApprovals
-from .asks import PostgresAnswers
 from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
