@@ -259,7 +259,7 @@ async def test_an_author_known_by_her_login_at_the_forge_may_not_approve_under_h
 async def test_unknown_authors_and_a_missing_change_are_refused_before_anything_starts(stage: Stage) -> None:
     stage.rows.config("strategies", "asked", asked(knownAuthors=True, needsChangeRef=True))
     stage.rows.release("1.0")
-    await stage.tenants(["a"])
+    await stage.tenants(["a", "b"])
     with pytest.raises(InvalidError) as nobody:
         await stage.start("1.0", "asked", changeRef="CHG1")
     assert (nobody.value.code, "provenance.authors" in nobody.value.detail) == ("authors-unknown", True)
