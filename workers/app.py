@@ -20,7 +20,7 @@ from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
 from controlplane.settings import Settings
 
-from . import breakglass, hearing, housekeeping, machine, observe, operations, presence, rollouts
+from . import breakglass, drift, hearing, housekeeping, machine, observe, operations, presence, rollouts
 from .measured import measured
 from .runner import Drive, Runner
 
@@ -52,6 +52,9 @@ LOOPS: Sequence[Loop] = (
     lambda work, runner: machine.serve_forever(work.container, work.fleet),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),
     lambda work, runner: breakglass.keep_forever(work.container, runner.draining),
+    lambda work, runner: drift.watch_forever(
+        work.container.database, work.fleet, work.container.meters, runner.draining
+    ),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )
 

@@ -36,6 +36,7 @@ FENCED = Counter("seawall_fenced_total", "Writes that a cluster refused because 
 TAKEOVERS = Counter("seawall_takeovers_total", "Rollouts taken up with work that another driver had begun.")
 LEASES_LOST = Counter("seawall_leases_lost_total", "Drivers that found their lease run out or taken.", ["kind"])
 REFUSALS = Counter("seawall_budget_refusals_total", "Candidates that found no place.", ["why", "scope"])
+DRIFT = Counter("seawall_drift_total", "Objects that somebody else changed or deleted.", ["part", "policy"])
 SWEEP_LATE = Histogram(
     "seawall_sweep_late_seconds",
     "How long a rollout or operation was due and not driven when the sweep found it.",
@@ -79,6 +80,10 @@ class PrometheusMeters:
     def refused(self, why: str, scope: str) -> None:
         """Count a refusal."""
         REFUSALS.labels(why, scope).inc()
+
+    def drifted(self, part: str, policy: str) -> None:
+        """Count one object."""
+        DRIFT.labels(part, policy).inc()
 
     def swept(self, kind: str, late: float) -> None:
         """Note how late the sweep was."""

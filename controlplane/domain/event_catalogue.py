@@ -78,7 +78,7 @@ _ROLLOUT = _of(
         "release-held": ("Its release is held: no trigger starts it until a person lifts it.", ("release", "reason")),
     },
 )
-_OPERATION_KINDS = ("onboard", "batchOnboard", "update", "suspend", "resume", "offboard", "export")
+_OPERATION_KINDS = ("onboard", "batchOnboard", "update", "suspend", "resume", "offboard", "export", "repair")
 _TENANT = _of(
     "tenant",
     {
@@ -89,6 +89,12 @@ _TENANT = _of(
         "observed": ("Its namespaces were read; nothing was written.", ("operation",)),
         "suspended": ("It is left out of rollouts until it is resumed.", ("operation",)),
         "offboarded": ("It is gone from the fleet.", ("operation",)),
+        "drifted": (
+            "Somebody else changed or deleted what Seawall wrote; `policy` says what follows.",
+            ("environment", "policy", "objects", "by", "reason"),
+        ),
+        "driftRepaired": ("What had drifted is as Seawall wrote it.", ("environment", "operation", "objects")),
+        "driftEnded": ("What had drifted is as it should be again, without a repair.", ("environment",)),
         **{f"{k}Accepted": (f"The operation {k} was accepted.", ("operation",)) for k in _OPERATION_KINDS},
         **{f"{k}Failed": (f"The operation {k} failed for it.", ("operation", "reason")) for k in _OPERATION_KINDS},
     },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-OperationKind = Literal["onboard", "batchOnboard", "update", "suspend", "resume", "offboard", "export"]
+OperationKind = Literal["onboard", "batchOnboard", "update", "suspend", "resume", "offboard", "export", "repair"]
 
 
 class OperationState(StrEnum):

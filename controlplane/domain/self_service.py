@@ -80,6 +80,15 @@ class LastChange(Wire):
     reason: str
 
 
+class DriftStatus(Wire):
+    """What somebody else changed in an environment, since when, and what follows."""
+
+    since: datetime
+    objects: list[str]
+    policy: str
+    reason: str
+
+
 class EnvironmentStatus(Wire):
     """One environment."""
 
@@ -90,6 +99,7 @@ class EnvironmentStatus(Wire):
     now: NowChanging | None
     next: NextChange | None
     last: LastChange | None
+    drift: DriftStatus | None = None
 
 
 class TenantStatus(Wire):
@@ -197,6 +207,7 @@ def _environment(found: Mapping[str, Any], choices: Mapping[str, Any], defer: ti
     waiting = [t for t in found["open"] if t["state"] in _NOT_STARTED]
     last = found["last"]
     return EnvironmentStatus(
+        drift=_drift(found.get("drift") or {}),
         name=found["name"],
         health=found["health"],
         health_reason=found["healthReason"],
@@ -209,6 +220,13 @@ def _environment(found: Mapping[str, Any], choices: Mapping[str, Any], defer: ti
             release=f"{last['app']}/{last['version']}", outcome=last["outcome"], at=last["at"], reason=last["reason"]
         ),
     )
+
+
+def _drift(found: Mapping[str, Any]) -> DriftStatus | None:
+    if not found.get("objects"):
+        return None
+    objects = [f"{one['kind']}/{one['name']}{' is gone' if one['missing'] else ''}" for one in found["objects"]]
+    return DriftStatus(since=found["since"], objects=objects, policy=found["policy"], reason=found["reason"])
 
 
 def _app(found: Mapping[str, Any], choices: Mapping[str, Any]) -> AppStatus:

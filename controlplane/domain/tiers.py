@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -16,6 +16,9 @@ from controlplane.domain.resources import Resources, parse_resources
 from controlplane.domain.tree import ValuesTree
 from controlplane.domain.wire import Wire
 
+Policy = Literal["repair", "report"]
+WALLS: Final = "walls"
+"""The part that the Namespace and the wall objects are; every other part is an app."""
 _RESOURCE = re.compile(
     r"^(cpu|memory|pods|services|secrets|configmaps|persistentvolumeclaims|resourcequotas|replicationcontrollers"
     r"|services\.(nodeports|loadbalancers)|(requests|limits)\.[a-z0-9./-]{1,80}|count/[a-z0-9.-]{1,80})$"
@@ -78,6 +81,17 @@ class SelfService(Wire):
     rollbacks_per_day: int = Field(default=1, ge=0, le=100)
 
 
+class DriftPolicy(Wire):
+    """What happens when somebody else changes what Seawall wrote: `repair` writes it again, `report` only tells."""
+
+    walls: Policy = "repair"
+    apps: Policy = "report"
+
+    def of(self, part: str) -> Policy:
+        """The policy of a part: `walls`, or an app."""
+        return self.walls if part == WALLS else self.apps
+
+
 class TierSpec(Wire):
     """A tier: quota and isolation class. `quota` is a ResourceQuota's `hard`; `values` are the tier's layer of values."""
 
@@ -93,6 +107,7 @@ class TierSpec(Wire):
     )
     egress: tuple[Cidr, ...] = ()
     self_service: SelfService = SelfService()
+    drift: DriftPolicy = DriftPolicy()
 
     def hard(self) -> dict[str, str]:
         """The quota as written to the cluster."""

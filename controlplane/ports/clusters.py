@@ -80,6 +80,17 @@ class NamespaceChange:
     liveness: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DriftSign:
+    """Somebody else may have written a marked object (`by`: as which field manager), or it was deleted by anybody (`by` empty)."""
+
+    cluster: str
+    namespace: str
+    kind: str
+    name: str
+    by: str = ""
+
+
 class FencedError(ConflictError):
     """The cluster refused a write: the Namespace carries a higher epoch than the writer's."""
 
@@ -176,6 +187,14 @@ class Cluster(Protocol):
 
     def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
         """Call `on_change` in the event loop for each change of the cache; returns the call that ends it."""
+        ...
+
+    def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
+        """Call `on_sign` in the event loop for each sign that a marked object is not as we wrote it; returns the call that ends it.
+
+        Signs come from watches, which the first listener starts for the kinds that nothing else needs; what is already known is told at
+        once. A sign is no proof: compare the object. Writes by our own field manager give none, deletions always do.
+        """
         ...
 
     def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:

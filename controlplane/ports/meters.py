@@ -59,6 +59,10 @@ class Meters(Protocol):
         """A candidate found no place. `why`: `budget` or `closed`; `scope`: the kind of budget, never its name."""
         ...
 
+    def drifted(self, part: str, policy: str) -> None:
+        """Drift was found. `part`: `walls` or `app`; `policy`: what follows."""
+        ...
+
     def swept(self, kind: str, late: float) -> None:
         """The sweep found a subject that was due and not driven, `late` seconds after it was due."""
         ...
@@ -84,6 +88,9 @@ class Silent:
         """See `Meters`."""
 
     def refused(self, why: str, scope: str) -> None:
+        """See `Meters`."""
+
+    def drifted(self, part: str, policy: str) -> None:
         """See `Meters`."""
 
     def swept(self, kind: str, late: float) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from controlplane.adapters.fleet.cache import WATCHED, FleetCache
 from controlplane.adapters.fleet.explain import explain_pods
+from controlplane.adapters.fleet.signs import DRIFT_KINDS, Signs
 from controlplane.adapters.fleet.states import Quota, namespace_view
 from controlplane.adapters.kubernetes.call_metrics import WATCH_LIVE
 from controlplane.adapters.kubernetes.config import load_client
+from controlplane.adapters.kubernetes.drift_watch import DriftWatches
 from controlplane.adapters.kubernetes.fence import FenceControl
 from controlplane.adapters.kubernetes.heartbeat import Heartbeat
 from controlplane.adapters.kubernetes.identities import HEARTBEAT, SYSTEM_NAMESPACE
@@ -23,6 +25,7 @@ from controlplane.adapters.kubernetes.writes import Writes
 from controlplane.domain.health import WorkloadState
 from controlplane.ports.clusters import (
     Applied,
+    DriftSign,
     Fence,
     FencedError,
     Identity,
@@ -33,6 +36,8 @@ from controlplane.ports.clusters import (
     ObjectRef,
 )
 
+_PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
+DRIFT = tuple(Watched(api, kind, _PLURALS.get(kind, f"{kind.lower()}s")) for api, kind in DRIFT_KINDS)
 KINDS = tuple(Watched(api_version, kind, f"{kind.lower()}s") for api_version, kind in WATCHED)
 _EXPLAINED = (("v1", "Pod"), ("v1", "Event"))
 
@@ -51,7 +56,9 @@ class KubernetesCluster:
         self._fence = FenceControl(transport, self._resources, name)
         self._beat = Heartbeat(transport, self._cache, {one.kind: _heartbeat_path(one) for one in KINDS})
         self._cache.subscribe(self._gauge)
-        self._watches = Watches(lambda one: KindWatch(one, transport, self._cache, self._beat), KINDS)
+        self._signs = Signs(name)
+        self._watches = Watches(lambda one: KindWatch(one, transport, self._cache, self._beat, self._signs), KINDS)
+        self._drift = DriftWatches(transport, self._signs, DRIFT)
 
     def _gauge(self, change: NamespaceChange) -> None:
         if change.liveness:
@@ -80,6 +87,7 @@ class KubernetesCluster:
 
     async def close(self) -> None:
         """See `Cluster.close`."""
+        await self._drift.close()
         await self._watches.close()
         await self._beat.close()
         await self._transport.close()
@@ -104,6 +112,11 @@ class KubernetesCluster:
     def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
         """See `Cluster.subscribe`."""
         return self._cache.subscribe(on_change)
+
+    def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
+        """See `Cluster.listen_for_drift`."""
+        self._drift.start()
+        return self._signs.listen(on_sign)
 
     def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
         """See `Cluster.workloads`."""

@@ -60,10 +60,16 @@ class Reads:
 
 
 async def pages(
-    transport: Transport, path: str, what: str, query: Mapping[str, str], kind: str = ""
+    transport: Transport,
+    path: str,
+    what: str,
+    query: Mapping[str, str],
+    kind: str = "",
+    *,
+    metadata_only: bool = False,
 ) -> AsyncIterator[tuple[list[Manifest], str]]:
     """The pages of a list, each with the list's resourceVersion. Raises as `to_error` says."""
-    token, accept = "", METADATA_LIST if kind == "Secret" else JSON
+    token, accept = "", METADATA_LIST if kind == "Secret" or metadata_only else JSON
     while True:
         asked = {**query, "limit": str(PAGE), **({"continue": token} if token else {})}
         try:

@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from controlplane.adapters.fleet.cache import STALE_AFTER, FleetCache
+from controlplane.adapters.fleet.signs import Signs
 from controlplane.adapters.kubernetes.call_metrics import RELISTS
 from controlplane.adapters.kubernetes.heartbeat import Heartbeat, is_heartbeat
 from controlplane.adapters.kubernetes.identities import reader
@@ -27,7 +28,7 @@ from controlplane.domain.errors import SeawallError
 from controlplane.domain.names import MANAGED_LABEL
 from controlplane.ports.clusters import ClusterUnavailableError, Manifest
 
-_SELECTOR = {"labelSelector": f"{MANAGED_LABEL}=true"}
+SELECTOR = {"labelSelector": f"{MANAGED_LABEL}=true"}
 _SERVER_ENDS_AFTER = "3600"
 """Seconds after which the server ends a watch in good order; the follow-up resumes where it was."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -55,11 +56,14 @@ class Watched:
 class KindWatch:
     """Keeps one kind of the cache up to date, for as long as `run` runs."""
 
-    def __init__(self, watched: Watched, transport: Transport, cache: FleetCache, beat: Heartbeat) -> None:
+    def __init__(
+        self, watched: Watched, transport: Transport, cache: FleetCache, beat: Heartbeat, signs: Signs
+    ) -> None:
         self._watched = watched
         self._transport = transport
         self._cache = cache
         self._beat = beat
+        self._signs = signs
         self._hurry = asyncio.Event()
         self._resume_at = ""
 
@@ -99,17 +103,19 @@ class KindWatch:
         found: list[Manifest] = []
         version = ""
         self._resume_at = ""
-        async for items, at in pages(self._transport, self._watched.path, self._what("list"), _SELECTOR):
+        async for items, at in pages(self._transport, self._watched.path, self._what("list"), SELECTOR):
             version = at
             found += [self._typed(one) for one in items if not is_heartbeat(self._watched.kind, one)]
         self._cache.replace(self._watched.kind, found)
+        for one in found:
+            self._signs.see(self._watched.kind, one["metadata"])
         RELISTS.labels(self._transport.cluster, self._watched.kind).inc()
         return version
 
     async def _follow(self, version: str) -> str:
         self._resume_at = version
         query = {
-            **_SELECTOR,
+            **SELECTOR,
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -141,8 +147,10 @@ class KindWatch:
         elif what == "DELETED":
             meta = obj["metadata"]
             self._cache.drop(self._watched.kind, meta.get("namespace", meta["name"]), meta["name"])
+            self._signs.gone(self._watched.kind, meta.get("namespace", meta["name"]), meta["name"])
         else:
             self._cache.put(self._typed(obj))
+            self._signs.see(self._watched.kind, obj["metadata"])
 
     def _typed(self, obj: Manifest) -> Manifest:
         obj["apiVersion"], obj["kind"] = self._watched.api_version, self._watched.kind  # lists leave them out

@@ -17,7 +17,7 @@ _STATUS = text(
       'tenant', t.tenant, 'phase', t.phase, 'phaseReason', t.phase_reason, 'tier', t.tier, 'apps', t.apps,
       'environments', coalesce((
         select jsonb_agg(jsonb_build_object(
-          'name', e.environment, 'health', e.health, 'healthReason', e.health_reason, 'healthAt', e.health_at, 'quota', e.quota,
+          'name', e.environment, 'health', e.health, 'healthReason', e.health_reason, 'healthAt', e.health_at, 'quota', e.quota, 'drift', e.drift,
           'slotKind', e.slot_kind, 'slotId', e.slot_id, 'slotSince', e.slot_since, 'dirty', e.dirty,
           'apps', coalesce((
             select jsonb_agg(jsonb_build_object(

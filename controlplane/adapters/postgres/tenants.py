@@ -128,6 +128,20 @@ class PostgresTenants:
         """Every environment."""
         return [PlaceRow(**row._mapping) for row in await self._session.execute(sql.PLACES)]  # noqa: SLF001 -- SQLAlchemy's public name
 
+    async def at(self, cluster: str, namespace: str) -> str | None:
+        """Whose namespace it is."""
+        found = (await self._session.execute(sql.AT, {"cluster": cluster, "namespace": namespace})).scalar()
+        return None if found is None else str(found)
+
+    async def placed_on(self) -> list[str]:
+        """Clusters in use."""
+        return list((await self._session.execute(sql.PLACED_ON)).scalars())
+
+    async def set_drift(self, tenant: str, environment: str, drift: Mapping[str, Any]) -> None:
+        """Write drift."""
+        values = {"tenant": tenant, "environment": environment, "drift": as_json(drift)}
+        (await self._session.execute(sql.SET_DRIFT, values)).one()
+
     async def seen(self, rows: Sequence[SeenRow]) -> bool:
         """Write what was seen."""
         if not (await self._session.execute(sql.SEEN_LOCK)).scalar_one():
@@ -225,4 +239,5 @@ def _environment(found: Mapping[str, Any]) -> EnvironmentRecord:
         slot_id=uuid.UUID(slot_id) if slot_id else None,
         dirty=found["dirty"],
         walls=found["walls"],
+        drift=found["drift"],
     )

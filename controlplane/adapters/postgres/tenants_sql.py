@@ -10,7 +10,7 @@ select t.tenant, t.display_name, t.tier, t.region, t.time_zone, t.labels, t.expo
        coalesce((
          select jsonb_agg(jsonb_build_object(
            'tenant', e.tenant, 'environment', e.environment, 'cluster', e.cluster, 'namespace', e.namespace, 'hosts', e.hosts,
-           'uid', e.uid, 'epoch', e.epoch, 'slot_kind', e.slot_kind, 'slot_id', e.slot_id, 'dirty', e.dirty, 'walls', e.walls)
+           'uid', e.uid, 'epoch', e.epoch, 'slot_kind', e.slot_kind, 'slot_id', e.slot_id, 'dirty', e.dirty, 'walls', e.walls, 'drift', e.drift)
            order by e.environment)
          from environments e where e.tenant = t.tenant), '[]') as environments
 from tenants t
@@ -147,6 +147,14 @@ PLACES = text(
     select e.tenant, e.environment, e.cluster, e.namespace,
            exists (select 1 from tenant_apps a where a.tenant = e.tenant and a.environment = e.environment and a.revision > 0) as installed
     from environments e join tenants t using (tenant) where t.phase <> 'offboarded'
+    """
+)
+AT = text("select tenant from environments where cluster = :cluster and namespace = :namespace")
+PLACED_ON = text("select distinct cluster from environments order by cluster")
+SET_DRIFT = text(
+    """
+    update environments set drift = cast(:drift as jsonb) where tenant = :tenant and environment = :environment
+    returning tenant
     """
 )
 SEEN_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('seawall.seen', 0))")

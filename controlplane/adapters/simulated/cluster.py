@@ -7,6 +7,7 @@ from typing import Any
 
 from controlplane.adapters.fleet.cache import BEAT, WATCHED, FleetCache
 from controlplane.adapters.fleet.explain import explain_pods
+from controlplane.adapters.fleet.signs import Signs
 from controlplane.adapters.fleet.states import Quota, namespace_view
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.front import Front
@@ -15,7 +16,16 @@ from controlplane.adapters.simulated.world import World
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import WorkloadState
 from controlplane.domain.names import JOB_FINALIZER
-from controlplane.ports.clusters import Applied, Fence, Identity, Manifest, NamespaceChange, NamespaceView, ObjectRef
+from controlplane.ports.clusters import (
+    Applied,
+    DriftSign,
+    Fence,
+    Identity,
+    Manifest,
+    NamespaceChange,
+    NamespaceView,
+    ObjectRef,
+)
 
 CHECK = 1.0
 """Seconds between two looks at whether the watches are still live."""
@@ -29,6 +39,7 @@ class SimulatedCluster:
         self._backend = backend
         self._clock: Clock = clock or LoopClock()
         self._cache = FleetCache(name, self._clock.now, [kind for _, kind in WATCHED])
+        self._signs = Signs(name)
         self._listed: dict[str, list[Manifest]] | None = None
         self._timers: dict[str, Callable[[], None]] = {}
 
@@ -83,6 +94,10 @@ class SimulatedCluster:
     def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
         """See `Cluster.subscribe`."""
         return self._cache.subscribe(on_change)
+
+    def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
+        """See `Cluster.listen_for_drift`."""
+        return self._signs.listen(on_sign)
 
     def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
         """See `Cluster.workloads`."""
@@ -178,6 +193,11 @@ class SimulatedCluster:
     def _listen(self, what: str, obj: Manifest) -> None:
         if what == "BEAT":
             self._cache.echo(obj["kind"])
+        elif what == "WRITTEN":
+            self._signs.see(obj["kind"], obj["metadata"])
+        elif what == "GONE":
+            meta = obj["metadata"]
+            self._signs.gone(obj["kind"], meta.get("namespace", meta["name"]), meta["name"])
         elif what == "RESET":
             self._listed = {kind: [] for _, kind in WATCHED}
         elif what == "SYNCED":

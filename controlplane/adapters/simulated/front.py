@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from controlplane.adapters.fleet.cache import WATCHED
+from controlplane.adapters.fleet.signs import OURS
 from controlplane.adapters.simulated.clock import sleep
 from controlplane.adapters.simulated.profile import Profile
 from controlplane.adapters.simulated.world import World
@@ -127,9 +128,27 @@ class Front:
 
     def _changed(self, what: str, obj: Manifest) -> None:
         if obj["kind"] in _KINDS:
-            self._pending.append((what, obj))
-            if len(self._pending) == 1:
-                self._schedule()
+            self._put(what, obj)
+        if what == "DELETED" or self._foreign(obj):
+            self._put("GONE" if what == "DELETED" else "WRITTEN", self._written(obj))
+
+    def _put(self, what: str, obj: Manifest) -> None:
+        self._pending.append((what, obj))
+        if len(self._pending) == 1:
+            self._schedule()
+
+    def _foreign(self, obj: Manifest) -> list[str]:
+        meta = obj["metadata"]
+        found = self.world.store.find(meta.get("namespace", ""), obj["kind"], meta["name"])
+        return [name for name in found.owners if name not in OURS] if found else []
+
+    def _written(self, obj: Manifest) -> Manifest:
+        """An object's metadata with its foreign managers, as a watch for drift tells it; a version stands for the time."""
+        meta = obj["metadata"]
+        at = str(meta.get("generation", meta["resourceVersion"]))
+        kept = {key: meta[key] for key in ("name", "namespace") if key in meta}
+        managers = [{"manager": name, "time": at} for name in self._foreign(obj)]
+        return {"kind": obj["kind"], "metadata": {**kept, "managedFields": managers}}
 
     def _schedule(self) -> None:
         if not self._stalled and self._pending:

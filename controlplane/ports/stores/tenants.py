@@ -28,6 +28,7 @@ class EnvironmentRecord:
     slot_since: datetime | None = None
     dirty: bool = False
     walls: Mapping[str, Any] = field(default_factory=dict)
+    drift: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,18 @@ class TenantStore(Protocol):
 
     async def places(self) -> list[PlaceRow]:
         """Every environment of a living tenant."""
+        ...
+
+    async def at(self, cluster: str, namespace: str) -> str | None:
+        """The tenant whose environment this namespace is."""
+        ...
+
+    async def placed_on(self) -> list[str]:
+        """Clusters that any environment is placed on."""
+        ...
+
+    async def set_drift(self, tenant: str, environment: str, drift: Mapping[str, Any]) -> None:
+        """Write what is known of an environment's drift."""
         ...
 
     async def seen(self, rows: Sequence[SeenRow]) -> bool:

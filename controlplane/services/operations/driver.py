@@ -20,6 +20,7 @@ from controlplane.services.operations.endings import call_off, close_tenants, fi
 from controlplane.services.operations.exporting import export
 from controlplane.services.operations.installing import install
 from controlplane.services.operations.leaving import leave
+from controlplane.services.operations.mending import mend
 from controlplane.services.operations.observing import observe
 from controlplane.services.operations.run import OperationTools, Run, ready
 from controlplane.services.operations.scaling import sleep, wake
@@ -47,6 +48,7 @@ STAGES: Mapping[str, Stage] = {
     "wake": wake,
     "leave": leave,
     "export": export,
+    "mend": mend,
 }
 ONBOARDING = frozenset({"onboard", "batchOnboard"})
 FIRST_STAGE = {
@@ -57,6 +59,7 @@ FIRST_STAGE = {
     "resume": "wake",
     "offboard": "leave",
     "export": "export",
+    "repair": "mend",
 }
 
 

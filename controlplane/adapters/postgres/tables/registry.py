@@ -95,6 +95,7 @@ class Environment(SQLModel, table=True):
     health_reason: str = ""
     health_at: datetime | None = instant()
     quota: dict[str, Any] = json_field()
+    drift: dict[str, Any] = json_field()
 
 
 class TenantApp(SQLModel, table=True):

@@ -1,0 +1,106 @@
+"""Watches for drift alone: metadata of marked objects, whose `managedFields` say who wrote them. No heartbeat, nothing is kept of them.
+
+A watch that is silent because it is dead costs a late sign, never a wrong verdict; its end is noticed within two bookmarks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+
+from controlplane.adapters.fleet.signs import Signs
+from controlplane.adapters.kubernetes.identities import reader
+from controlplane.adapters.kubernetes.reads import pages
+from controlplane.adapters.kubernetes.transport import METADATA_ONLY, RefusedError, Request, Transport
+from controlplane.adapters.kubernetes.watches import SELECTOR, ExpiredError, Watched
+from controlplane.domain.errors import SeawallError
+
+_SILENCE = 150.0
+"""Seconds without a byte after which a watch is opened anew: the server sends a bookmark about once a minute."""
+_PAUSE = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class DriftWatches:
+    """One task per kind, started with the first listener."""
+
+    def __init__(self, transport: Transport, signs: Signs, kinds: tuple[Watched, ...]) -> None:
+        self._transport = transport
+        self._signs = signs
+        self._kinds = kinds
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start, once."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._run(one), name=f"drift of {one.kind}") for one in self._kinds]
+
+    async def close(self) -> None:
+        """End all."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _run(self, watched: Watched) -> None:
+        known: set[tuple[str, str]] = set()
+        while True:
+            try:
+                version = await self._list(watched, known)
+                while True:
+                    version = await self._follow(watched, version, known)
+            except ExpiredError:
+                continue
+            except (SeawallError, RefusedError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                _log.info("a watch for drift broke off", kind=watched.kind, error=str(error))
+                await asyncio.sleep(_PAUSE)
+
+    async def _list(self, watched: Watched, known: set[tuple[str, str]]) -> str:
+        """Take in all objects; what was there at the last list and is not any more was deleted meanwhile."""
+        version, seen = "", set[tuple[str, str]]()
+        what = f"list marked {watched.kind} objects"
+        async for items, at in pages(self._transport, watched.path, what, SELECTOR, metadata_only=True):
+            version = at
+            for one in items:
+                seen.add((one["metadata"].get("namespace", ""), one["metadata"]["name"]))
+                self._signs.see(watched.kind, one["metadata"])
+        for namespace, name in known - seen:
+            self._signs.gone(watched.kind, namespace, name)
+        known.clear()
+        known |= seen
+        return version
+
+    async def _follow(self, watched: Watched, version: str, known: set[tuple[str, str]]) -> str:
+        query = {**SELECTOR, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}
+        what = f"watch marked {watched.kind} objects"
+        request = Request("GET", watched.path, what, reader(), query, accept=METADATA_ONLY)
+        try:
+            async with self._transport.stream(request, _SILENCE) as lines:
+                while line := await lines.readline():
+                    version = self._take(watched.kind, orjson.loads(line), known)
+        except RefusedError as refused:
+            if refused.refusal.status == 410:
+                raise ExpiredError from refused
+            raise
+        except TimeoutError:
+            with contextlib.suppress(TimeoutError):  # silence is no fault here; go on where it was
+                await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+        return version
+
+    def _take(self, kind: str, event: dict[str, Any], known: set[tuple[str, str]]) -> str:
+        what, meta = event["type"], event["object"].get("metadata") or {}
+        if what == "ERROR":
+            raise ExpiredError
+        if what == "DELETED":
+            known.discard((meta.get("namespace", ""), meta["name"]))
+            self._signs.gone(kind, meta.get("namespace", ""), meta["name"])
+        elif what != "BOOKMARK":
+            known.add((meta.get("namespace", ""), meta["name"]))
+            self._signs.see(kind, meta)
+        return str(meta["resourceVersion"])
