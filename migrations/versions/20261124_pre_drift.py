@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261124_pre_drift"
-down_revision = "20261124_pre_target_gates"
+down_revision = "20261124_pre_asks"
 branch_labels = None
 depends_on = None
 

@@ -32,9 +32,11 @@ from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.services.tenant_life import offboard
 from tests.cluster.kube import Json, Kube, await_true
 from tests.cluster.objects import fresh_name, namespace
+from tests.contract.fleets import until_read
 from tests.plugins.database import Database
 from tests.plugins.operations import OneCluster, spec
 from tests.support.registry import Fleet
+from workers.drift import DriftLoop
 
 SECURE = {
     "allowPrivilegeEscalation": False,
@@ -308,3 +310,45 @@ def _apply_files(admin: Kube, folder: Path) -> None:
             there = admin.get(f"{path}/{meta['name']}").is_success
             answer = admin.merge(f"{path}/{meta['name']}", item) if there else admin.create(path, item)
             assert answer.is_success, answer.text
+
+
+async def test_drift_on_a_real_cluster_is_found_by_its_watches_and_repaired_under_a_new_epoch(real: Real) -> None:
+    name = fresh_name("drift")
+    loop = DriftLoop(real.transactions, real.tools.fleet)
+    assert (await real.onboard(name)).state == "succeeded"
+    await loop.step()
+
+    async def repaired() -> Any:
+        await loop.step()
+        for (operation,) in real.rows.ask("select id from operations where kind = 'repair' and ended_at is null"):
+            return await real.drive(operation)
+        return None
+
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{name}/networkpolicies"
+    assert real.admin.delete(f"{policies}/seawall-default-deny").is_success
+    wide = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
+    assert real.admin.merge(f"/api/v1/namespaces/{name}", wide).is_success
+    roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/roles/seawall-deployer"
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    assert real.admin.merge(roles, {"rules": rules}).is_success
+    ((before,),) = real.rows.ask("select epoch from environments where tenant = %s", name)
+
+    async def whole() -> bool:
+        await repaired()
+        labels = real.admin.read(f"/api/v1/namespaces/{name}")["metadata"]["labels"]
+        there = real.admin.get(f"{policies}/seawall-default-deny").is_success
+        narrow = real.admin.read(roles)["rules"] != rules
+        return there and narrow and labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+    await until_read(whole, 60)
+    ((epoch,),) = real.rows.ask("select epoch from environments where tenant = %s", name)
+    assert epoch > before
+    ((data,),) = real.rows.ask(
+        "select data from history where type = 'dev.seawall.tenant.drifted.v1' and tenant = %s order by seq limit 1",
+        name,
+    )
+    assert data["policy"] == "repair"
+    for _ in range(3):
+        await loop.step()
+    assert real.rows.ask("select drift -> 'objects' from environments where tenant = %s", name) == [([],)]
+    loop.close()

@@ -52,7 +52,7 @@ class Signs:
         """Tell `on_sign` of every sign; what is known already comes at once."""
         self._listeners.append(on_sign)
         for key, writers in list(self._known.items()):
-            self._tell(DriftSign(self._cluster, *key, by=writers[-1][0]))
+            on_sign(DriftSign(self._cluster, *key, by=writers[-1][0]))
 
         def end() -> None:
             if on_sign in self._listeners:
