@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -22,11 +23,14 @@ from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.asks import PostgresAsks
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
+from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
+from controlplane.adapters.signatures import OfflineSignatures
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.anchors import Anchors
 from controlplane.ports.blobs import Blobs
@@ -39,6 +43,7 @@ from controlplane.ports.health import Part
 from controlplane.ports.identity import Authenticator
 from controlplane.ports.meters import Meters
 from controlplane.ports.secrets import Secrets
+from controlplane.ports.signatures import Signatures
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.services.events.process import EventTools
 from controlplane.services.fleet import Fleet
@@ -105,6 +110,9 @@ class Container:
             metrics=Prometheus(url) if url else None,
             endpoints=HttpEndpoints(self.database, self.secrets),
             asks=PostgresAsks(self.database, self.settings.public_url),
+            facts=PostgresFacts(self.database.engine),
+            signatures=self.signatures,
+            expressions=self.expressions,
         )
 
     @cached_property
@@ -118,6 +126,11 @@ class Container:
         """Where break-glass files are kept; None: nowhere."""
         path = self.settings.breakglass
         return Folder(path) if path else None
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        """What checks signed attestations."""
+        return OfflineSignatures()
 
     @cached_property
     def authenticator(self) -> Authenticator:
@@ -136,7 +149,7 @@ class Container:
     @cached_property
     def checkers(self) -> Checkers:
         """What reads the expressions and calendars that people write."""
-        return Checkers(expressions=Cel(), calendars=ICalendars())
+        return Checkers(expressions=Cel(), calendars=ICalendars(), signatures=self.signatures)
 
     @cached_property
     def clusters(self) -> Clusters:
@@ -147,7 +160,12 @@ class Container:
     @cached_property
     def rollout_tools(self) -> RolloutTools:
         """What rollouts are planned and started with, as the API's fleet roles."""
-        return RolloutTools(open=self.database.platform, clusters=self.clusters)
+        return self._tools(self.database.platform)
+
+    def _tools(self, open_: Callable[[], AbstractAsyncContextManager[PostgresUnitOfWork]]) -> RolloutTools:
+        """What rollouts are planned with, as one database role."""
+        asks = GatePorts(votes=PostgresVotes(self.database), facts=PostgresFacts(open_), signatures=self.signatures)
+        return RolloutTools(open=open_, clusters=self.clusters, expressions=self.expressions, gate_ports=asks)
 
     @cached_property
     def expressions(self) -> Expressions:
@@ -170,13 +188,13 @@ class Container:
 
     def operation_tools(self, fleet: Fleet) -> OperationTools:
         """What a worker drives operations with, as the engine's role."""
-        installs = RolloutTools(open=self.database.engine, clusters=self.clusters)
+        installs = self._tools(self.database.engine)
         return OperationTools(self.database, fleet, RolloutInstaller(installs))
 
     @cached_property
     def event_tools(self) -> EventTools:
         """What a worker turns events into rollouts with, as the engine's role."""
-        return EventTools(RolloutTools(open=self.database.engine, clusters=self.clusters), self.expressions)
+        return EventTools(self._tools(self.database.engine), self.expressions)
 
     async def close(self) -> None:
         """Give connections back."""

@@ -37,6 +37,10 @@ class Cel:
             detail = f"It uses {', '.join(unknown)}, which is not known here; known: {', '.join(sorted(variables))}."
             raise ExpressionError(detail, errors=[FieldError(pointer, detail)])
 
+    def uses(self, expression: str) -> frozenset[str]:
+        """The variables it looks at, those that comprehensions bind left out; raises ExpressionError."""
+        return frozenset(_compiled(expression, "").variables()) - _bound(expression)
+
     def test(self, expression: str, variables: Mapping[str, Any]) -> bool:
         """Evaluate; raises ExpressionError."""
         program = _compiled(expression, "")

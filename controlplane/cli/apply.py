@@ -27,6 +27,7 @@ KINDS = {
     "source": "sources",
     "person": "people",
     "endpoint": "endpoints",
+    "trust": "trusts",
 }
 """Configuration kinds, one of them and many."""
 ORDER = list(KINDS)

@@ -29,6 +29,8 @@ class Code:
 
 BY_VALUE = (
     Code("release-held", 409, "Nothing can start: all targets are left out. The release is held."),
+    Code("rule-refused", 409, "Nothing can start: a risk rule refuses every target."),
+    Code("rule-unclear", 409, "Nothing can start: a risk rule can't be evaluated for any target."),
     Code("suspended", 409, "Nothing can start: all targets are left out. The tenant is suspended."),
     Code("would-undo-another-change", 409, "Nothing can start: going back would undo a newer change."),
     Code("unknown-cluster", 422, "There is no cluster …. Create it with PUT /v1/clusters/…."),

@@ -112,6 +112,7 @@ _RELEASE = _of(
     {
         "registered": ("A release was registered.", ("app", "digest")),
         "lifted": ("A person ended the hold of a release.", ("reason",)),
+        "attested": ("Something was attested about a release.", ("kind", "passed")),
     },
 )
 _FREEZE = _of(
@@ -142,6 +143,7 @@ CONFIGURATION: Final = (
     "source",
     "person",
     "endpoint",
+    "trust",
 )
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.exclusions import exclusion_of, waits_of, way_back_of
 from controlplane.domain.forecast import Clock, WorkTime, peak_of, phases_of, work_time
+from controlplane.domain.plan_rules import applied_rules, check_required
 from controlplane.domain.plans import (
     Exclusion,
     Note,
@@ -21,6 +22,7 @@ from controlplane.domain.plans import (
     hash_of,
 )
 from controlplane.domain.quantities import Limit
+from controlplane.domain.ruling import gates_for
 from controlplane.domain.selectors import selector_from
 from controlplane.domain.strategies import Strategy, Success
 from controlplane.domain.targets import PlanInputs, TargetFacts
@@ -34,7 +36,8 @@ def plan(inputs: PlanInputs) -> Plan:
     """Make the plan of a rollout.
 
     Raises InvalidError `selector-matches-nothing`, `unmatched-targets` (the strategy rejects targets that no wave
-    takes) and `too-many-waves`. A plan that leaves everybody out is a plan, with the reasons; starting it is refused.
+    takes), `too-many-waves`, and `strategy-required` (a risk rule wants it done another way). A plan that leaves everybody
+    out is a plan, with the reasons; starting it is refused.
     """
     selected = _selected(inputs)
     excluded = {t.key: e for t in selected if (e := exclusion_of(t, inputs)) is not None}
@@ -114,9 +117,12 @@ def _waves(cuts: Sequence[CutWave], inputs: PlanInputs, limits: ResolvedLimits) 
     work = work_time(database, inputs.durations)
     clock = Clock(_start(inputs), _start(inputs))
     waves = []
-    for wave in cuts:
+    ruled = gates_for(inputs.ruling, [frozenset(t.tenant for t in wave.targets) for wave in cuts])
+    for wave, gates in zip(cuts, ruled, strict=True):
         after = clock.after(wave.targets, wave.spec.soak, work, limits)
-        waves.append(_wave(wave, inputs, work, clock.early, after.late))
+        planned = _wave(wave, inputs, work, clock.early, after.late)
+        own = planned.before
+        waves.append(planned.model_copy(update={"before": (*own, *(gate for gate in gates if gate not in own))}))
         clock = after
     return tuple(waves)
 
@@ -165,6 +171,7 @@ def _assemble(
 ) -> Plan:
     strategy, release = inputs.strategy, inputs.release
     version, digest = (release.version, release.digest) if release else (None, None)
+    check_required(inputs.ruling, inputs.strategy_name, waves, limits)
     targets = [t for wave in waves for t in wave.targets]
     planned = [t for wave in result.waves for t in wave.targets]
     return Plan(
@@ -189,6 +196,7 @@ def _assemble(
         way_back=_way_backs(targets),
         peak=peak_of([wave.targets for wave in result.waves], limits),
         notes=_notes(inputs, result, targets),
+        rules=applied_rules(inputs.ruling),
         plan_hash=hash_of(
             kind=inputs.kind,
             release=version,
@@ -198,6 +206,7 @@ def _assemble(
             during=strategy.during,
             windows=strategy.windows,
             on_failure=strategy.on_failure,
+            rules=inputs.ruling.refs,
         ),
     )
 

@@ -111,6 +111,16 @@ class Note(Wire):
     detail: str
 
 
+class AppliedRule(Wire):
+    """A risk rule that is true of tenants in the selection (or could not be evaluated for them), and what it does to the plan."""
+
+    rule: str = Field(description="`name@version`.")
+    effect: str = Field(description="refuse, approval, strategy, require, gate; unclear: it could not be evaluated.")
+    reason: str
+    tenants: int
+    examples: tuple[str, ...] = ()
+
+
 class WayBackCounts(Wire):
     """How many targets have which way back."""
 
@@ -156,6 +166,7 @@ class Plan(Wire):
     way_back: WayBackCounts
     peak: Peak
     notes: tuple[Note, ...]
+    rules: tuple[AppliedRule, ...] = ()
     plan_hash: str
 
     @property
@@ -178,8 +189,12 @@ def hash_of(
     during: tuple[GateSpec, ...],
     windows: Windows,
     on_failure: OnFailure,
+    rules: tuple[str, ...] = (),
 ) -> str:
-    """Hash what binds: content, order, limits, base revisions and ways back. Times and exclusions don't count."""
+    """Hash what binds: content, order, limits, base revisions, ways back, and the risk rules that applied (`name@version`).
+
+    Times and exclusions don't count.
+    """
     content = {
         "schemaVersion": PLAN_SCHEMA_VERSION,
         "change": [kind, release, digest],
@@ -205,4 +220,4 @@ def hash_of(
             for wave in waves
         ],
     }
-    return digest_of(content)
+    return digest_of({**content, "rules": list(rules)} if rules else content)

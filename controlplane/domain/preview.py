@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from controlplane.domain.plans import Exclusion, Note, Peak, Plan, ResolvedLimits, Waiting, WayBackCounts
+from controlplane.domain.plans import AppliedRule, Exclusion, Note, Peak, Plan, ResolvedLimits, Waiting, WayBackCounts
 from controlplane.domain.wire import Wire
 
 LISTED = 100
@@ -40,6 +40,7 @@ class Preview(Wire):
     excluded: tuple[Exclusion, ...]
     excluded_count: int
     notes: tuple[Note, ...]
+    rules: tuple[AppliedRule, ...] = ()
     targets_url: str
 
 
@@ -64,5 +65,6 @@ def preview_of(plan: Plan, targets_url: str) -> Preview:
         excluded=plan.excluded[:LISTED],
         excluded_count=len(plan.excluded),
         notes=plan.notes,
+        rules=plan.rules,
         targets_url=targets_url,
     )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from controlplane.domain.quantities import Money
 from controlplane.domain.quota import Fit
+from controlplane.domain.ruling import Ruling
 from controlplane.domain.selectors import labels_of
 from controlplane.domain.strategies import Strategy
 
@@ -135,6 +136,7 @@ class PlanInputs:
 
     `release` is None for a values change that keeps each target's release, and for a rollback to the last verified
     revision. `durations` is what history says; phases without history use documented assumptions.
+    `ruling`: what risk rules say of the targets.
     """
 
     kind: RolloutKind
@@ -149,3 +151,4 @@ class PlanInputs:
     selector: str = ""
     not_before: datetime | None = None
     durations: Mapping[Phase, PhaseDuration] = field(default_factory=dict)
+    ruling: Ruling = field(default_factory=Ruling)

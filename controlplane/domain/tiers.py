@@ -108,6 +108,9 @@ class TierSpec(Wire):
     egress: tuple[Cidr, ...] = ()
     self_service: SelfService = SelfService()
     drift: DriftPolicy = DriftPolicy()
+    rpo: Duration | None = Field(
+        default=None, description="So much of the newest data a tenant may lose at most; the backup gate asks for it."
+    )
 
     def hard(self) -> dict[str, str]:
         """The quota as written to the cluster."""

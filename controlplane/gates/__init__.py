@@ -8,15 +8,30 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from controlplane.domain.errors import FieldError, InvalidError
-from controlplane.domain.strategies import Strategy, gates_at
+from controlplane.domain.strategies import GateSpec, Strategy, gates_at
 from controlplane.domain.wire import field_errors, pointer
 from controlplane.ports.gates import Gate, TargetGate
 
 from .approval import ApprovalGate
+from .backup import BackupGate
+from .evidence import EvidenceGate
 from .metric import MetricGate
+from .provenance import ProvenanceGate
+from .rules import RulesGate
+from .verified_in import VerifiedInGate
 from .webhook import WebhookGate
 
-GATES: Mapping[str, Gate[Any]] = {gate.kind: gate for gate in (ApprovalGate(), MetricGate(), WebhookGate())}
+ALL: tuple[Gate[Any], ...] = (
+    ApprovalGate(),
+    BackupGate(),
+    EvidenceGate(),
+    MetricGate(),
+    ProvenanceGate(),
+    RulesGate(),
+    VerifiedInGate(),
+    WebhookGate(),
+)
+GATES: Mapping[str, Gate[Any]] = {gate.kind: gate for gate in ALL}
 
 
 def read_spec(kind: str, body: Mapping[str, Any]) -> BaseModel:
@@ -42,3 +57,15 @@ def check_gates(strategy: Strategy) -> None:
         raise InvalidError(
             f"A gate can't be used: {found[0].pointer}: {found[0].detail}", code="invalid-strategy", errors=found
         )
+
+
+def check_gate(gate: GateSpec, at: tuple[str | int, ...]) -> None:
+    """Check the body of one gate of a known kind; raises InvalidError `invalid-strategy` with a pointer for each thing wrong."""
+    kind, body = next(iter(gate.items()))
+    try:
+        GATES[kind].spec.model_validate(body)
+    except ValidationError as error:
+        found = field_errors(error, (*at, kind))
+        raise InvalidError(
+            f"A gate can't be used: {found[0].pointer}: {found[0].detail}", code="invalid-strategy", errors=found
+        ) from error

@@ -21,6 +21,10 @@ class Expressions(Protocol):
         """Compile it; raises ExpressionError with `pointer` where it doesn't, or where it names anything but `variables`."""
         ...
 
+    def uses(self, expression: str) -> frozenset[str]:
+        """The variables an expression looks at; raises ExpressionError."""
+        ...
+
     def test(self, expression: str, variables: Mapping[str, Any]) -> bool:
         """Evaluate it; raises ExpressionError where it fails, takes too many steps, or gives no boolean."""
         ...

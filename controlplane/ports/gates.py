@@ -12,7 +12,11 @@ from pydantic import BaseModel
 
 from controlplane.domain.gating import GateKey, Judged
 from controlplane.domain.plans import Plan
+from controlplane.ports.calendar_times import CalendarTimes
 from controlplane.ports.endpoints import Asks, Endpoints
+from controlplane.ports.expressions import Expressions
+from controlplane.ports.facts import Facts
+from controlplane.ports.signatures import Signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,16 @@ class Votes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatePorts:
-    """Everything a gate may ask. `metrics` None: no metric source is configured here."""
+    """Everything a gate may ask. `metrics` None: no metric source is configured here; the others None: this process has none."""
 
     votes: Votes
     metrics: Metrics | None = None
     endpoints: Endpoints | None = None
     asks: Asks | None = None
+    facts: Facts | None = None
+    signatures: Signatures | None = None
+    expressions: Expressions | None = None
+    calendars: CalendarTimes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,13 @@ type Evidence = Mapping[str, Any]
 
 Before single targets, what is under `targets` (tenant -> its own evidence) is stored with that tenant's verdict alone.
 """
+
+
+@runtime_checkable
+class PlanGate(Protocol):
+    """What a kind of gate has besides when it is looked at in planning too: it is about the release alone, no rollout is needed."""
+
+    at_plan: bool
 
 
 class Gate[S: BaseModel](Protocol):

@@ -14,6 +14,7 @@ from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.events import EventStore
+from controlplane.ports.stores.evidence import EvidenceStore
 from controlplane.ports.stores.freezes import FreezeStore
 from controlplane.ports.stores.gates import GateReads
 from controlplane.ports.stores.intents import IntentStore
@@ -46,6 +47,11 @@ class UnitOfWork(Protocol):
     @property
     def configuration(self) -> ConfigStore:
         """Configuration objects and their versions."""
+        ...
+
+    @property
+    def evidence(self) -> EvidenceStore:
+        """What others attest: about releases, and tenants' backups."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from controlplane.services.configuration.kinds import KINDS
 from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
 from tests.plugins.database import Database
+from tests.support.signing import new_key, pem_of
 
 ICS = """BEGIN:VCALENDAR
 VERSION:2.0
@@ -50,6 +51,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "sources": SOURCE,
     "people": {"names": ["mia@acme.example", "mia-gh"]},
     "endpoints": {"url": "https://itsm.example/seawall", "secrets": [{"env": "SEAWALL_SECRET_ITSM"}]},
+    "trusts": {"keys": [{"name": "ci", "publicKey": pem_of(new_key())}]},
 }
 
 

@@ -20,6 +20,7 @@ from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
 from .events import PostgresEvents
+from .evidence import PostgresEvidence
 from .freezes import PostgresFreezes
 from .gate_reads import PostgresGateReads
 from .intents import PostgresIntents
@@ -74,6 +75,11 @@ class PostgresUnitOfWork:
     def configuration(self) -> PostgresConfiguration:
         """Configuration objects and their versions."""
         return PostgresConfiguration(self.session)
+
+    @property
+    def evidence(self) -> PostgresEvidence:
+        """What others attest: about releases, and tenants' backups."""
+        return PostgresEvidence(self.session)
 
     @property
     def freezes(self) -> PostgresFreezes:

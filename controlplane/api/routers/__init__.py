@@ -21,6 +21,7 @@ from . import (
     breakglass,
     configuration,
     events,
+    evidence,
     freezes,
     gates,
     keys,
@@ -31,6 +32,7 @@ from . import (
     rollout_commands,
     rollout_events,
     rollouts,
+    rule_tests,
     self_service,
     tenants,
     values,
@@ -38,9 +40,11 @@ from . import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     keys.router,
+    rule_tests.router,
     *configuration.ROUTERS,
     releases.artifacts,
     releases.router,
+    evidence.router,
     events.router,
     events.hooks,
     freezes.router,

@@ -9,17 +9,20 @@ from controlplane.domain import rules
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.endpoints import Endpoint
+from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.people import Person
 from controlplane.domain.rules import RuleSpec
 from controlplane.domain.sources import Source
 from controlplane.domain.strategies import Strategy, check_strategy
 from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.domain.triggers import Trigger
+from controlplane.domain.trust import TrustSpec
 from controlplane.domain.webhooks import Webhook
 from controlplane.domain.wire import Wire
-from controlplane.gates import GATES, check_gates
+from controlplane.gates import GATES, check_gate, check_gates
 from controlplane.ports.calendars import CalendarSyntax
 from controlplane.ports.expressions import Expressions
+from controlplane.ports.signatures import Signatures
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Checkers:
 
     expressions: Expressions
     calendars: CalendarSyntax
+    signatures: Signatures
     gates: frozenset[str] = frozenset(GATES)
 
 
@@ -54,12 +58,28 @@ def _calendar(spec: CalendarSpec, checkers: Checkers) -> None:
     checkers.calendars.check(spec.ics, "/ics")
 
 
-def _rule(spec: RuleSpec, checkers: Checkers) -> None:
-    checkers.expressions.check(spec.when, rules.VARIABLES, "/when")
+def check_rule(spec: RuleSpec, checkers: Checkers, prefix: str = "") -> None:
+    """Check what a rule's model can't: its expression compiles over known variables, and the gate it adds exists.
+
+    Raises InvalidError: `expression-invalid`, `gate-not-available`, `invalid-strategy`.
+    """
+    checkers.expressions.check(spec.when, rules.VARIABLES, f"{prefix}/when")
+    named = [*(spec.then.gate or {}), *(spec.then.require.gates if spec.then.require else ())]
+    unknown = sorted(set(named) - checkers.gates)
+    if unknown:
+        where = f"{prefix}/then/{'gate' if spec.then.gate else 'require/gates'}"
+        detail = f"Gate kind {unknown[0]!r} is not available here. Available: {', '.join(sorted(checkers.gates))}."
+        raise InvalidError(detail, code="gate-not-available", errors=[FieldError(where, detail)])
+    if spec.then.gate:
+        check_gate(spec.then.gate, (*filter(None, prefix.split("/")), "then", "gate"))
 
 
 def _trigger(spec: Trigger, checkers: Checkers) -> None:
     checkers.expressions.check(spec.filter, ("event",), "/filter")
+
+
+def _trust(spec: TrustSpec, checkers: Checkers) -> None:
+    checkers.signatures.check_trust(spec)
 
 
 def _webhook(spec: Webhook, checkers: Checkers) -> None:
@@ -73,9 +93,10 @@ KINDS = (
     Kind("calendars", "calendar", CalendarSpec, _calendar),
     Kind("strategies", "strategy", Strategy, _strategy),
     Kind("triggers", "trigger", Trigger, _trigger),
-    Kind("rules", "rule", RuleSpec, _rule),
+    Kind("rules", "rule", RuleSpec, check_rule),
     Kind("webhooks", "webhook", Webhook, _webhook),
     Kind("sources", "source", Source),
     Kind("people", "person", Person),
     Kind("endpoints", "endpoint", Endpoint),
+    Kind("trusts", "trust", TrustSpec, _trust),
 )

@@ -13,13 +13,16 @@ from controlplane.domain.names import canonical_json
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.requests import Ask, check_request
-from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts
+from controlplane.domain.ruling import Ruling
+from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts, TargetProblem
 from controlplane.ports.stores.rollout_rows import NewContent
 
 from .askable import notes_on
 from .checks import Findings, examine
 from .content import Given
 from .facts import Offer, offers, release_facts, returns, target_facts
+from .plan_gates import PlanLook, look_at_plan
+from .ruling import read_book, rule, rules_in_force
 from .snapshot import NamedStrategy, Snapshot, take_snapshot
 from .tools import RolloutTools
 
@@ -29,7 +32,7 @@ class Prepared:
     """A plan with what each of its targets would be given; `start` writes it down.
 
     `tenants_on`: how many environments each cluster has, the base of its rollback budget. `contents`: the bodies to store, made
-    before the transaction, which must not wait for them; none for a preview.
+    before the transaction, which must not wait for them; none for a preview. `looks`: gates that would not pass now.
     """
 
     ask: Ask
@@ -38,6 +41,7 @@ class Prepared:
     strategy: NamedStrategy
     tenants_on: Mapping[str, int]
     contents: Sequence[NewContent] = ()
+    looks: tuple[PlanLook, ...] = ()
 
 
 async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Prepared:
@@ -49,16 +53,22 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     check_request(ask.request)
     async with tools.open() as uow:
         snapshot = await take_snapshot(uow, ask, tools.gates)
+        book = await read_book(uow, ask, snapshot, await rules_in_force(uow))
         now = uow.now
     offered = await offers(ask, snapshot)
+    ruling = await rule(tools, ask, snapshot, offered, book, now)
     findings = await examine(tools, snapshot, offered, ask.app, dry_run=not ask.installing)
-    made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, now)
+    made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, ruling, now)
+    looks = await look_at_plan(tools.gate_ports, made, now)
+    made = made.model_copy(update={"notes": (*made.notes, *(look.note() for look in looks))})
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
     contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
-    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, contents)
+    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, contents, looks)
 
 
-def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, now: datetime) -> Plan:
+def _plan(
+    ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, ruling: Ruling, now: datetime
+) -> Plan:
     request, strategy = ask.request, snapshot.strategy
     back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
     targets = [
@@ -68,7 +78,7 @@ def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: 
             ask,
             back.get(row.tenant),
             findings.fits.get(row.tenant),
-            findings.problems.get(row.tenant),
+            findings.problems.get(row.tenant) or _refused(ruling, row.tenant),
         )
         for row in snapshot.targets
     ]
@@ -86,6 +96,7 @@ def _plan(ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: 
             selector=request.selector,
             not_before=request.not_before,
             durations=cast("Mapping[Phase, PhaseDuration]", snapshot.durations),
+            ruling=ruling,
         )
     )
     when_busy = request.when_busy or made.when_busy
@@ -99,6 +110,11 @@ def _authors(snapshot: Snapshot) -> tuple[str, ...]:
     if release is None:
         return ()
     return tuple(name for name in (*release.spec.provenance.authors, release.row.on_behalf_of) if name)
+
+
+def _refused(ruling: Ruling, tenant: str) -> TargetProblem | None:
+    found = ruling.problem(tenant)
+    return TargetProblem(*found) if found else None
 
 
 def _release(snapshot: Snapshot) -> ReleaseFacts | None:

@@ -25,12 +25,13 @@ from controlplane.ports.uow import UnitOfWork
 
 from .askable import refuse_unaskable
 from .content import Given
+from .plan_gates import refuse_failing
 from .prepare import Prepared, prepare
 from .previews import plan_seen
 from .tools import RolloutTools
 
 Mode = Literal["plan", "start"]
-_REFUSED_AS_SUCH: Final = frozenset({"held", "would-undo-another-change", "suspended"})
+_REFUSED_AS_SUCH: Final = frozenset({"held", "would-undo-another-change", "suspended", "rule-refused", "rule-unclear"})
 """If this is why every target is left out, it is what the caller is told."""
 _TRIES: Final = 3
 
@@ -80,7 +81,8 @@ async def start(
     with whatever names it (event source and id, trigger, operation, the rollout it retries).
 
     Raises ConflictError `plan-changed` (with the difference, or the tenants that moved since it was prepared), `busy`,
-    `release-held`, `would-undo-another-change`, `suspended`; InvalidError `nothing-to-do`, `authors-unknown`, `change-ref-missing`.
+    `release-held`, `would-undo-another-change`, `suspended`, `gate-would-fail`; InvalidError `nothing-to-do`, `authors-unknown`,
+    `change-ref-missing`.
     """
     plan = prepared.plan
     await uow.rollouts.one_start_at_a_time(plan.app, plan.environment)
@@ -107,6 +109,7 @@ async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) 
         )
     ensure_startable(plan, if_plan_hash=if_plan_hash, seen=seen)
     refuse_unaskable(plan)
+    refuse_failing(prepared.looks)
     bases = {t.tenant: t.base_revision for t in plan.targets()}
     moved = await uow.rollouts.moved(plan.app, plan.environment, bases)
     if moved:

@@ -7,7 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from controlplane.gates import GATES
+from controlplane.ports.calendar_times import CalendarTimes
 from controlplane.ports.clusters import Clusters
+from controlplane.ports.expressions import Expressions
+from controlplane.ports.gates import GatePorts
 from controlplane.ports.uow import UnitOfWork
 
 
@@ -15,9 +18,13 @@ from controlplane.ports.uow import UnitOfWork
 class RolloutTools:
     """`open` begins a transaction as `platform` (API) or `engine` (workers); `clusters` None: none can be asked here.
 
-    `gates` are the kinds of gate this installation has, besides the built-in soak.
+    `gates` are the kinds of gate this installation has, besides the built-in soak. `expressions`, `calendars`: what
+    evaluates risk rules (None: tenants that a rule might be about stay out); `gate_ports`: what gates may ask when a rollout is planned.
     """
 
     open: Callable[[], AbstractAsyncContextManager[UnitOfWork]]
     clusters: Clusters | None = None
     gates: frozenset[str] = frozenset(GATES)
+    expressions: Expressions | None = None
+    calendars: CalendarTimes | None = None
+    gate_ports: GatePorts | None = None

@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
+from controlplane.adapters.cel import Cel
 from controlplane.adapters.endpoints import HttpEndpoints
 from controlplane.adapters.engine_metrics import PrometheusMeters
 from controlplane.adapters.postgres.asks import PostgresAsks
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
+from controlplane.adapters.signatures import OfflineSignatures
 from controlplane.adapters.simulated import Front, SimulatedCluster, World
 from controlplane.adapters.simulated.remote import LocalBackend
 from controlplane.domain.errors import DependencyError
@@ -92,7 +95,15 @@ class Stage:
         metrics = Prometheus(self.metrics_url) if self.metrics_url else None
         endpoints = HttpEndpoints(self.transactions, LocalSecrets(), wait=0.01)
         asks = PostgresAsks(self.transactions, "https://seawall.example")
-        return GatePorts(PostgresVotes(self.transactions), metrics, endpoints, asks)
+        return GatePorts(
+            PostgresVotes(self.transactions),
+            metrics,
+            endpoints,
+            asks,
+            facts=PostgresFacts(self.transactions.engine),
+            signatures=OfflineSignatures(),
+            expressions=Cel(),
+        )
 
     async def tenants(self, names: Sequence[str], **options: Any) -> None:
         """Tenants with namespaces, nothing installed."""

@@ -1,5 +1,6 @@
 """Every table of the registry (SQLModel); `SQLModel.metadata` is what the drift test compares with the migrations."""
 
+from .evidence import Backup, ReleaseEvidence
 from .flow import (
     ApiKey,
     Audit,
@@ -34,6 +35,7 @@ __all__ = [
     "Artifact",
     "Audit",
     "AuditCheckpoint",
+    "Backup",
     "Budget",
     "BudgetMove",
     "Command",
@@ -57,6 +59,7 @@ __all__ = [
     "Outbox",
     "Preview",
     "Release",
+    "ReleaseEvidence",
     "Reservation",
     "Revision",
     "Rollout",

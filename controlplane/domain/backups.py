@@ -1,0 +1,31 @@
+"""Backups as a backup system reports them (`PUT /v1/tenants/{t}/environments/{e}/backups/{id}`). Seawall takes none itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from controlplane.domain.tree import PlainText
+from controlplane.domain.wire import Wire
+
+BACKUPS_KEPT: Final = 100
+"""So many reports are kept for each environment, the newest."""
+BackupId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class BackupReport(Wire):
+    """One backup. It never changes, but may be reported again once it was checked."""
+
+    taken_at: AwareDatetime = Field(description="The moment whose data it holds.")
+    size: int = Field(ge=0, le=2**62, description="Bytes; 0 is no backup that a gate counts.")
+    checked_at: AwareDatetime | None = Field(
+        default=None, description="When it was proven readable (listed, or restored elsewhere); none: not yet."
+    )
+    location: PlainText = Field(default="", description="Where it lies, for people; never a credential.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.checked_at is not None and self.checked_at < self.taken_at:
+            raise ValueError("checkedAt lies before takenAt")
+        return self
