@@ -11,13 +11,14 @@ import signal
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.bootstrap import Container
 from controlplane.services.fleet import Fleet
+from controlplane.services.probing import FleetProbes
 from controlplane.settings import Settings
 
 from . import breakglass, drift, hearing, housekeeping, machine, observe, operations, presence, rollouts
@@ -42,7 +43,10 @@ type Loop = Callable[[Work, Runner], Awaitable[None]]
 
 DRIVES: Mapping[str, MakeDrive] = {
     "rollout": lambda work: rollouts.drive_with(
-        work.container.engine_store, work.fleet, work.container.gate_ports, work.container.meters
+        work.container.engine_store,
+        work.fleet,
+        replace(work.container.gate_ports, probes=FleetProbes(work.fleet)),
+        work.container.meters,
     ),
     "operation": lambda work: operations.drive_with(work.container.operation_tools(work.fleet)),
 }

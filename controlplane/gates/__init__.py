@@ -15,6 +15,7 @@ from controlplane.ports.gates import Gate, TargetGate
 from .approval import ApprovalGate
 from .backup import BackupGate
 from .evidence import EvidenceGate
+from .invariants import InvariantsGate
 from .metric import MetricGate
 from .provenance import ProvenanceGate
 from .rules import RulesGate
@@ -25,6 +26,7 @@ ALL: tuple[Gate[Any], ...] = (
     ApprovalGate(),
     BackupGate(),
     EvidenceGate(),
+    InvariantsGate(),
     MetricGate(),
     ProvenanceGate(),
     RulesGate(),

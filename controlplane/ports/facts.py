@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from controlplane.domain.gating import GateKey
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import RolloutRequest
 from controlplane.ports.stores.evidence import BackupRecord, EvidenceRecord
@@ -96,6 +95,6 @@ class Facts(Protocol):
         """Configuration of a kind in force, by name."""
         ...
 
-    async def seen(self, rollout_id: uuid.UUID, key: GateKey, kind: str) -> Sequence[Mapping[str, Any]]:
-        """The evidence that gates of a kind left before targets or the wave of `key`."""
+    async def seen(self, rollout_id: uuid.UUID, wave: int, kind: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """The evidence that gates of a kind left before a wave (with an empty text) and before its single targets (with the tenant)."""
         ...

@@ -16,6 +16,7 @@ from controlplane.ports.calendar_times import CalendarTimes
 from controlplane.ports.endpoints import Asks, Endpoints
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.facts import Facts
+from controlplane.ports.probes import Probes
 from controlplane.ports.signatures import Signatures
 
 
@@ -73,6 +74,7 @@ class GatePorts:
     signatures: Signatures | None = None
     expressions: Expressions | None = None
     calendars: CalendarTimes | None = None
+    probes: Probes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Registry:
     async def backups(self, environment: str, tenants: Collection[str]) -> Mapping[str, BackupRecord]:
         return {}
 
-    async def seen(self, rollout_id: uuid.UUID, key: GateKey, kind: str) -> Sequence[Mapping[str, Any]]:
+    async def seen(self, rollout_id: uuid.UUID, wave: int, kind: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
         return ()
 
 

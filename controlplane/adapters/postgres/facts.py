@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import TextClause, text
 
-from controlplane.domain.gating import GateKey
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import RolloutRequest
 from controlplane.ports.facts import Configured, Ran, TargetFact
@@ -89,7 +88,13 @@ _CONFIGURED = text(
     """
 )
 _SEEN = text(
-    "select evidence from gates where rollout_id = :id and wave = :wave and kind = :kind and place <> 'during'"
+    """
+    select '' as tenant, evidence from gates
+    where rollout_id = :id and wave = :wave and kind = :kind and place = 'before' and verdict = 'pass'
+    union all
+    select g.tenant, g.evidence from target_gates g join targets t using (rollout_id, tenant)
+    where g.rollout_id = :id and t.wave = :wave and g.kind = :kind and g.verdict = 'pass'
+    """
 )
 
 
@@ -145,10 +150,10 @@ class PostgresFacts:
         """In force."""
         return [Configured(*row) for row in await self._rows(_CONFIGURED, {"kind": kind})]
 
-    async def seen(self, rollout_id: uuid.UUID, key: GateKey, kind: str) -> Sequence[Mapping[str, Any]]:
+    async def seen(self, rollout_id: uuid.UUID, wave: int, kind: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Evidence that gates left."""
-        rows = await self._rows(_SEEN, {"id": rollout_id, "wave": key.wave, "kind": kind})
-        return [row[0] for row in rows]
+        rows = await self._rows(_SEEN, {"id": rollout_id, "wave": wave, "kind": kind})
+        return [(row[0], row[1]) for row in rows]
 
     async def _rows(self, statement: TextClause, values: Mapping[str, Any]) -> list[Any]:
         async with self._open() as uow:

@@ -44,7 +44,7 @@ async def look_at_plan(asks: GatePorts | None, plan: Plan, now: datetime) -> tup
         return ()
     standing: dict[str, tuple[GateNow, list[str]]] = {}
     for gate in gates_of(plan).values():
-        if isinstance(GATES[gate.kind], PlanGate):
+        if gate.key.place == "before" and isinstance(GATES[gate.kind], PlanGate):
             found = standing.setdefault(digest_of({gate.kind: dict(gate.spec)}), (gate, []))
             found[1].append(plan.waves[gate.key.wave].name)
     looks = [
