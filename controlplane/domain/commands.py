@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import CommandSeen, TargetNow, WaveNow
+from controlplane.domain.gating import GateJudged, Judged, Place, Verdict, opening
 from controlplane.domain.progress import abort_forward, cancel_pending
 from controlplane.domain.rollouts import TARGET_RETRYABLE, RolloutState, TargetState, WaveState
 
 _R = RolloutState
+_JUDGED = (WaveState.JUDGING, WaveState.DONE, WaveState.FAILED)
+_PLACES: tuple[Place, ...] = ("before", "during", "after")
 
 
 def take_command(draft: Draft, command: CommandSeen) -> set[int]:
@@ -85,11 +88,23 @@ def _again(draft: Draft, target: TargetNow) -> None:
     fresh = replace(
         target, failed=False, code="", reason="", soak_since=None, samples=0, sampled_at=None, retry_at=None
     )
+    draft.move(fresh, TargetState.PENDING, attempt=target.attempt + 1, base_revision=_runs(target))
+
+
+def _runs(target: TargetNow) -> int:
+    """The revision that a settled target runs: what it began with, unless it went back elsewhere or is stuck with ours."""
+    if target.state is TargetState.ROLLED_BACK:
+        return target.back_to
     stuck = target.state is TargetState.STUCK and target.revision is not None
-    base = target.revision if stuck and target.revision is not None else target.base_revision
-    draft.move(fresh, TargetState.PENDING, attempt=target.attempt + 1, base_revision=base)
+    return target.revision if stuck and target.revision is not None else target.base_revision
 
 
 def _reopen(draft: Draft, wave: WaveNow) -> None:
-    if wave.state is WaveState.FAILED:
-        draft.move_wave(wave, WaveState.RUNNING, code="", reason="", cursor=0)
+    """Let a judged wave run again, else its retried targets wait for ever. A gate that closed it is asked again, not passed over."""
+    if wave.state not in _JUDGED:
+        return
+    for gate in (gate for place in _PLACES for gate in draft.gates(wave.index, place)):
+        if opening((gate,), draft.now)[0] == "failed":
+            draft.judge_gate(GateJudged(gate.key, Judged(Verdict.WAIT, "asked again after a retry")))
+    closed = opening(draft.gates(wave.index, "before"), draft.now)[0] != "open"
+    draft.move_wave(wave, WaveState.GATING if closed else WaveState.RUNNING, code="", reason="", cursor=0)

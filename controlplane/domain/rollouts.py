@@ -73,9 +73,9 @@ WAVE_TRANSITIONS: Mapping[WaveState, frozenset[WaveState]] = {
     _W.RUNNING: frozenset({_W.SOAKING, _W.JUDGING, _W.FAILED}),
     _W.SOAKING: frozenset({_W.RUNNING, _W.JUDGING, _W.FAILED}),
     _W.JUDGING: frozenset({_W.RUNNING, _W.DONE, _W.FAILED}),
-    _W.DONE: frozenset(),
-    # A person's retry of failed targets opens a failed wave again.
-    _W.FAILED: frozenset({_W.RUNNING}),
+    # A person's retry opens a wave again: one that failed, or one that passed without some of its targets.
+    _W.DONE: frozenset({_W.RUNNING}),
+    _W.FAILED: frozenset({_W.GATING, _W.RUNNING}),
 }
 
 _FORWARD = (_T.PREFLIGHT, _T.BACKUP, _T.MIGRATE, _T.APPLY, _T.VERIFY, _T.SOAK)

@@ -197,6 +197,10 @@ class EngineMachine(RuleBasedStateMachine):
     def a_person_says(self, command: str) -> None:
         self.tick([self._command(command)])
 
+    @rule(data=st.data())
+    def a_person_retries_one(self, data: st.DataObject) -> None:
+        self.tick([self._command("retry", tenants=[data.draw(st.sampled_from(sorted(self.rows)))])])
+
     @rule(how=st.sampled_from(["finish", "rollBack", "supersede"]))
     @precondition(lambda self: self.commands > 3)
     def a_person_ends_it(self, how: str) -> None:
@@ -227,7 +231,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.frozen, self.reachable = frozen, reachable
         self.tick([])
 
-    @rule(data=st.data(), how=st.sampled_from(["suspended", "offboarding", "moved"]))
+    @rule(data=st.data(), how=st.sampled_from(["suspended", "offboarding", "active", "moved"]))
     def a_registry_row_changes(self, data: st.DataObject, how: str) -> None:
         tenant = data.draw(st.sampled_from(sorted(self.rows)))
         row = self.rows[tenant]
