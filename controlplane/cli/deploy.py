@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Environment, NoWait, Reason, Selector, Timeout, Yes, seconds_of
+from .options import AcceptNoWayBack, Environment, NoWait, Reason, Selector, Timeout, Yes, seconds_of
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +21,7 @@ def deploy(
     environment: Environment = "production",
     reason: Reason = "",
     change_ref: Annotated[str, typer.Option("--change-ref", help="Number of the change in your ITSM.")] = "",
+    accept_no_way_back: AcceptNoWayBack = "",
     yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = "",
@@ -39,7 +40,8 @@ def deploy(
     stdout().print(plan_screen(plan, client.fleet))
     if not yes:
         typer.confirm(f"Start it on {plan['targets']} tenants?", abort=True, err=True)
-    made = client.post("/v1/rollouts", {**body, "ifPlanHash": plan["planHash"]})
+    word = {"acceptNoWayBack": accept_no_way_back} if accept_no_way_back else {}
+    made = client.post("/v1/rollouts", {**body, **word, "ifPlanHash": plan["planHash"]})
     if no_wait:
         say(f"Rollout {made['id']} is {made['state']}.")
         return

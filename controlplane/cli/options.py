@@ -21,6 +21,10 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the
 Selector = Annotated[str, typer.Option("--selector", "-l", help="Kubernetes label selector, such as country=fr.")]
 Environment = Annotated[str, typer.Option("--environment", "-e", help="production or staging.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept, and shown to everybody concerned.")]
+AcceptNoWayBack = Annotated[
+    str,
+    typer.Option("--accept-no-way-back", help="Why it may start although some tenants can't go back; it is kept."),
+]
 Timeout = Annotated[
     str, typer.Option("--timeout", help="Wait at most so long (90s, 30m, PT1H); then end with exit code 124.")
 ]

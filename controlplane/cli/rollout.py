@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import TABLE, Environment, NoWait, Output, Reason, Selector, Timeout, new_group, seconds_of
+from .options import (
+    TABLE,
+    AcceptNoWayBack,
+    Environment,
+    NoWait,
+    Output,
+    Reason,
+    Selector,
+    Timeout,
+    new_group,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     from .client import Client, Json
@@ -63,6 +74,7 @@ def start(
         str, typer.Option("--if-plan-hash", help="Only if the plan is still what a preview showed.")
     ] = "",
     draft: Annotated[bool, typer.Option("--draft", help="Leave the start to a person.")] = False,
+    accept_no_way_back: AcceptNoWayBack = "",
     output: Output = TABLE,
 ) -> None:
     """Start a rollout, or with an ID a draft that is there. Prints its id; `watch` follows it."""
@@ -70,14 +82,15 @@ def start(
     from .output import say, show_one
 
     client = connect()
+    word = {"acceptNoWayBack": accept_no_way_back} if accept_no_way_back else {}
     if _UUID.match(release):
-        made = client.post(f"/v1/rollouts/{release}:start", {"reason": reason})
+        made = client.post(f"/v1/rollouts/{release}:start", {"reason": reason, **word})
     else:
         body = body_of(release, selector, environment, strategy, kind=kind, app=app, to=to, reason=reason)
         body |= {"changeRef": change_ref} if change_ref else {}
         body |= {"notBefore": not_before} if not_before else {}
         body |= {"ifPlanHash": plan_hash} if plan_hash else {}
-        made = client.post("/v1/rollouts", {**body, "mode": "plan" if draft else "start"})
+        made = client.post("/v1/rollouts", {**body, **word, "mode": "plan" if draft else "start"})
     show_one(made, output, name=made["id"], table=lambda: typer.echo(made["id"]))
     say(f"Rollout {made['id']} is {made['state']}.")
 
@@ -178,14 +191,15 @@ def retry(
     rollout: Id,
     tenant: Annotated[list[str] | None, typer.Option("--tenant", help="Only this one; several times.")] = None,
     reason: Reason = "",
+    accept_no_way_back: AcceptNoWayBack = "",
     no_wait: NoWait = True,
 ) -> None:
     """Give tenants that did not get through the same content again."""
     from .watching import watch_rollout
 
-    client, answer = _command(
-        rollout, "retry", {"reason": reason, **({"tenants": tenant} if tenant else {})}, "Trying again."
-    )
+    body = {"reason": reason, **({"tenants": tenant} if tenant else {})}
+    body |= {"acceptNoWayBack": accept_no_way_back} if accept_no_way_back else {}
+    client, answer = _command(rollout, "retry", body, "Trying again.")
     if not no_wait:
         raise typer.Exit(watch_rollout(client, answer["id"]))
 

@@ -21,8 +21,8 @@ from controlplane.domain.exposure import (
     rollout_scope,
 )
 from controlplane.domain.exposure import Refusal as NoPlace
-from controlplane.domain.plans import WayBackKind
 from controlplane.domain.progress import granted, granted_onward
+from controlplane.domain.returns import way_back_after
 from controlplane.domain.rollouts import TARGET_TRANSITIONS, TargetState, check_transition
 
 BUDGET_WAIT = timedelta(milliseconds=250)
@@ -119,7 +119,9 @@ def _start(draft: Draft, tenant: str, asked: Asked, row: EnvironmentRow, epoch: 
 def _refuse(draft: Draft, target: TargetNow, refusal: Refusal, row: EnvironmentRow | None) -> None:
     code, reason = refusal.code, refusal.reason
     if refusal.how == "rebase" and row is not None:
-        way_back: WayBackKind = "reapply" if row.verified else "none"
+        memory = draft.memory
+        rollback = memory.plan.kind == "rollback"
+        way_back = way_back_after(target.way_back, target.back_to, row.verified, memory.database, rollback=rollback)
         draft.put(replace(target, base_revision=row.current, back_to=row.verified, way_back=way_back))
         draft.look_at(draft.now, target.tenant)
         return

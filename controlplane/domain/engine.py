@@ -18,6 +18,7 @@ from controlplane.domain.gating import GateJudged, GateKey, GateNow
 from controlplane.domain.health import Expected, Judgement
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetState, WaveState
+from controlplane.domain.targets import DatabaseChange
 
 type Phase = Literal["", "migrate", "apply", "back", "prune"]
 """The external work in a target's hands: `prune` after it was verified, `back` on its way back."""
@@ -195,7 +196,8 @@ class Memory:
 
     `wanting`: tenants whose next work is not issued yet; `touched`: waves to judge again at the next decision; `at_gates`:
     pending targets that stand before gates of their own, with what those said; `asking`: whether one of them could start, so
-    that asking makes sense; `scanned`: the freezes as they were when the waves' `scan` was noted.
+    that asking makes sense; `scanned`: the freezes as they were when the waves' `scan` was noted; `database`: what the release does
+    to databases.
     """
 
     id: str
@@ -211,6 +213,7 @@ class Memory:
     asking: bool = False
     scanned: Frozen | None = None
     change_ref: str = ""
+    database: DatabaseChange = "none"
 
     @property
     def in_flight(self) -> int:

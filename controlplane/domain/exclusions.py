@@ -157,7 +157,8 @@ def way_back_of(target: TargetFacts, inputs: PlanInputs, exposed: timedelta) -> 
         return WayBack(kind="none", reason="It has no verified revision.")
     if target.unrecreatable:
         gone = ", ".join(target.unrecreatable[:5])
-        return WayBack(kind="none", reason=f"These objects are pruned and can't be made again: {gone}.")
+        why = f"These objects are pruned and can't be made again: {gone}."
+        return WayBack(kind="none", revision=target.last_verified_revision, reason=why)
     return _database_way_back(target, inputs.release, exposed)
 
 
@@ -165,7 +166,7 @@ def _database_way_back(target: TargetFacts, release: ReleaseFacts | None, expose
     revision = target.last_verified_revision
     change = release.database if release else "none"
     if change == "forward-only":
-        return WayBack(kind="none", reason="Its database change can't be undone.")
+        return WayBack(kind="none", revision=revision, reason="Its database change can't be undone.")
     if change == "restore-required":
         minutes = math.ceil(exposed.total_seconds() / 60)
         reason = f"The database goes back to the backup before the migration; up to {minutes} minutes of data are lost."

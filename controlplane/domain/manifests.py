@@ -158,6 +158,18 @@ def prune_back(bad: Iterable[InventoryItem], good: Iterable[ObjectKey]) -> Prune
     return _prune(bad, good)
 
 
+def unrecreatable(previous: Rendered, new: Rendered, custom_kinds: Iterable[str] = ()) -> tuple[str, ...]:
+    """What going from `previous` to `new` prunes and what no apply brings back as it was, as `Kind/name`.
+
+    A StatefulSet whose claims go with it (`persistentVolumeClaimRetentionPolicy.whenDeleted: Delete`,
+    https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#persistentvolumeclaim-retention), and objects of the app's own
+    custom kinds (`group/Kind`): what their controller deletes behind them, a database say, Seawall can't know.
+    """
+    gone = {item.key for item in prune_forward(previous.inventory(), new.object_keys()).delete}
+    custom = frozenset(custom_kinds)
+    return tuple(str(key_of(o)) for o in previous.objects if key_of(o) in gone and _lost_for_good(o, custom))
+
+
 def mark(objects: Iterable[Manifest], tenant: str, environment: str, app: str) -> tuple[Manifest, ...]:
     """Copies with Seawall's marks on their top-level metadata, and a hash of the content so marked.
 
@@ -231,6 +243,14 @@ def _prune(gone: Iterable[InventoryItem], staying: Iterable[ObjectKey]) -> Prune
         delete=tuple(item for item in only if item.key.identity not in kept),
         left_over=tuple(item for item in only if item.key.identity in kept),
     )
+
+
+def _lost_for_good(item: Manifest, custom_kinds: frozenset[str]) -> bool:
+    if item["kind"] == "StatefulSet":
+        policy = (item.get("spec") or {}).get("persistentVolumeClaimRetentionPolicy") or {}
+        return bool(policy.get("whenDeleted") == "Delete")
+    key = key_of(item)
+    return f"{key.group}/{key.kind}" in custom_kinds
 
 
 def _labelled(item: Manifest, labels: Mapping[str, str]) -> Manifest:

@@ -106,6 +106,20 @@ def _differing(pairs: list[tuple[str, object, object]]) -> tuple[Change, ...]:
     return tuple(Change(what=what, was=str(was), now=str(now)) for what, was, now in pairs if was != now)
 
 
+def ensure_way_back_or_word(plan: Plan, word: str) -> None:
+    """Refuse to start what gives a way back up unless a person said why it may. Raises ConflictError `no-way-back`."""
+    giving_up = plan.giving_up()
+    if not giving_up or word:
+        return
+    first = giving_up[0]
+    raise ConflictError(
+        f"{len(giving_up)} of {plan.size} targets can't go back to what they run, such as {first.tenant}: {first.way_back.reason} "
+        "Start it with acceptNoWayBack and the reason why it may go ahead all the same.",
+        code="no-way-back",
+        extra={"count": len(giving_up), "tenants": [t.tenant for t in giving_up[:10]]},
+    )
+
+
 def ensure_startable(plan: Plan, *, if_plan_hash: str | None = None, seen: Plan | None = None) -> None:
     """Refuse to start a plan that is empty, that is not the one the caller saw, or that meets a busy target.
 

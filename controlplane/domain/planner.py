@@ -226,9 +226,8 @@ def _notes(inputs: PlanInputs, result: CutResult, targets: Sequence[PlannedTarge
     if assumed:
         detail = f"No history for {', '.join(assumed)}: the expected times rest on assumptions."
         found.append(Note(code="times-assumed", detail=detail))
-    no_way_back = sum(1 for t in targets if t.way_back.kind == "none")
-    if no_way_back and inputs.kind != "rollback":
-        found.append(
-            Note(code="no-way-back", detail=f"{no_way_back} targets can't go back; that needs its own approval.")
-        )
+    giving_up = sum(1 for t in targets if t.gives_up)
+    if giving_up and inputs.kind != "rollback":
+        detail = f"{giving_up} targets can't go back to what they run; starting needs acceptNoWayBack with a reason."
+        found.append(Note(code="no-way-back", detail=detail))
     return tuple(found)

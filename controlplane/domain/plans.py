@@ -20,7 +20,8 @@ WayBackKind = Literal["reapply", "restore", "none"]
 
 
 class WayBack(Wire):
-    """How a target goes back, known before it goes forward. `revision` 0: there is nothing to go back to.
+    """How a target goes back, known before it goes forward. `revision`: the verified one it goes back to, or gives up for good
+    (`none`); 0 if it has none.
 
     `data_loss` is set for `restore`: so much of the newest data is lost at most.
     """
@@ -49,6 +50,11 @@ class PlannedTarget(Wire):
     def key(self) -> tuple[str, str]:
         """(tenant, environment)."""
         return self.tenant, self.environment
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether it has a verified revision and can't return to it: not for a first installation, which gives nothing up."""
+        return self.way_back.kind == "none" and self.way_back.revision > 0
 
 
 class ResolvedSuccess(Wire):
@@ -177,6 +183,10 @@ class Plan(Wire):
     def targets(self) -> tuple[PlannedTarget, ...]:
         """All targets in the order of their waves."""
         return tuple(target for wave in self.waves for target in wave.targets)
+
+    def giving_up(self) -> tuple[PlannedTarget, ...]:
+        """Targets that start only with a person's word on it. Never those of a rollback, which is what was asked for."""
+        return () if self.kind == "rollback" else tuple(target for target in self.targets() if target.gives_up)
 
 
 def hash_of(

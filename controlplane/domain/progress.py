@@ -14,10 +14,8 @@ from controlplane.domain.plans import PlannedWave
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
 
 _SAMPLE_SPACING = timedelta(seconds=1)
-_NO_WAY_BACK = {
-    "none": "there is no verified revision to go back to",
-    "restore": "going back means restoring its database, which a person starts",
-}
+_RESTORE = "Going back means restoring its database, which a person starts."
+_NOWHERE = "It has no way back."
 _BLAMELESS = frozenset({"quota", "gone"})
 
 
@@ -117,7 +115,14 @@ def fail(draft: Draft, target: TargetNow, code: str, reason: str, *, blame: bool
     if failed.way_back == "reapply":
         draft.put(replace(failed, wants="back"))
     else:
-        _strand(draft, failed, code, f"{reason}; {_NO_WAY_BACK[failed.way_back]}")
+        _strand(draft, failed, code, f"{reason}; {_why_not(draft, failed)}")
+
+
+def _why_not(draft: Draft, target: TargetNow) -> str:
+    """Why a target does not go back by itself, in the plan's words where the plan still holds."""
+    if target.way_back == "restore":
+        return _RESTORE
+    return plan_of(draft, target).targets[target.position].way_back.reason or _NOWHERE
 
 
 def cannot_go_on(draft: Draft, tenant: str, code: str, reason: str) -> int:

@@ -46,6 +46,14 @@ class RolloutRequest(Wire):
     when_busy: WhenBusy | None = Field(default=None, description="Overrides the strategy's.")
 
 
+NoWayBackWord = Annotated[
+    Sentence,
+    Field(
+        description="Why it may start although some targets can't go back to what they run (the preview's note `no-way-back`). Kept."
+    ),
+]
+
+
 class StartRequest(RolloutRequest):
     """The same, to be started. `if_plan_hash` binds it to a preview; `mode: plan` leaves the start to a person."""
 
@@ -53,6 +61,7 @@ class StartRequest(RolloutRequest):
     mode: Literal["plan", "start"] = Field(
         default="start", description="plan: the rollout is a draft until somebody starts it."
     )
+    accept_no_way_back: NoWayBackWord = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from controlplane.domain.plans import WayBackKind
 from controlplane.domain.targets import DatabaseChange, TargetProblem
 
 _WORST: tuple[DatabaseChange, ...] = ("none", "reversible", "restore-required", "forward-only")
@@ -32,6 +33,19 @@ class Return:
     to: PastRevision | None = None
     crosses: DatabaseChange = "none"
     problem: TargetProblem | None = None
+
+
+def way_back_after(
+    planned: WayBackKind, given_up: int, verified: int, database: DatabaseChange, *, rollback: bool = False
+) -> WayBackKind:
+    """How a target goes back whose base moved as expected (it was queued): to `verified`, now its newest verified revision (0: none).
+
+    As the planner says it (`exclusions.way_back_of`). `given_up`: the revision that a way back `none` gave up in the plan; what was given
+    up with a reason stays given up.
+    """
+    if rollback or not verified or database == "forward-only" or (planned == "none" and given_up):
+        return "none"
+    return "restore" if database == "restore-required" else "reapply"
 
 
 def choose_return(

@@ -19,9 +19,11 @@ from controlplane.domain.manifests import (
     mark,
     prune_back,
     prune_forward,
+    unrecreatable,
 )
 from controlplane.domain.names import JOB_FINALIZER
 
+KEPT = {"annotations": {"helm.sh/resource-policy": "keep"}}
 APIS = {
     "Service": "v1",
     "ConfigMap": "v1",
@@ -194,3 +196,27 @@ def test_a_field_that_the_app_declares_as_shared_is_left_out_where_it_is() -> No
     assert kept[0]["spec"] == {"ports": [{"port": 80}], "type": "ClusterIP"}
     assert kept[1] == items[1]
     assert [(str(one.key), one.pointer) for one in left] == [("Service/x", "/spec/ports/0/nodePort")]
+
+
+def stateful(deletes_claims: bool) -> Manifest:
+    policy = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete" if deletes_claims else "Retain"}}
+    return manifest("StatefulSet", "db", spec=policy)
+
+
+@pytest.mark.parametrize(
+    ("gone", "lost"),
+    [
+        (stateful(True), ("StatefulSet/db",)),
+        (stateful(False), ()),
+        (manifest("StatefulSet", "db"), ()),
+        (manifest("Certificate", "tls"), ("Certificate/tls",)),
+        (manifest("Deployment", "web"), ()),
+        (manifest("PersistentVolumeClaim", "data"), ()),
+        (manifest("Certificate", "tls") | {"metadata": KEPT | {"name": "tls"}}, ()),
+    ],
+)
+def test_what_a_prune_takes_for_good_is_known_from_the_contents(gone: Manifest, lost: tuple[str, ...]) -> None:
+    stays = manifest("Service")
+    before, after = Rendered(objects=(stays, gone)), Rendered(objects=(stays,))
+    assert unrecreatable(before, after, ["cert-manager.io/Certificate"]) == lost
+    assert unrecreatable(before, before, ["cert-manager.io/Certificate"]) == ()

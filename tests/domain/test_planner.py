@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.errors import ConflictError, InvalidError
 from controlplane.domain.names import digest_of
-from controlplane.domain.plan_changes import difference, ensure_startable
+from controlplane.domain.plan_changes import difference, ensure_startable, ensure_way_back_or_word
 from controlplane.domain.planner import plan, resolve_success
 from controlplane.domain.plans import Plan
 from controlplane.domain.preview import preview_of
@@ -119,9 +119,9 @@ def test_a_rollback_goes_only_where_going_back_is_possible(changes: dict[str, An
         ("none", {}, "reapply", 4),
         ("reversible", {}, "reapply", 4),
         ("restore-required", {}, "restore", 4),
-        ("forward-only", {}, "none", 0),
+        ("forward-only", {}, "none", 4),
         ("none", {"last_verified_revision": 0}, "none", 0),
-        ("none", {"unrecreatable": ("PersistentVolume data",)}, "none", 0),
+        ("none", {"unrecreatable": ("StatefulSet/db",)}, "none", 4),
         ("none", {"base_revision": 6, "last_verified_revision": 5}, "reapply", 5),
     ],
 )
@@ -147,6 +147,18 @@ def test_a_rollback_is_never_rolled_back_by_itself_and_needs_no_approval_for_tha
     made = plan(inputs([target("shop")], kind="rollback", release=None))
     assert made.targets()[0].way_back.kind == "none"
     assert "no-way-back" not in {n.code for n in made.notes}
+
+
+def test_only_what_gives_a_verified_revision_up_asks_for_a_persons_word() -> None:
+    targets = [target("new", last_verified_revision=0), target("old"), target("db", unrecreatable=("StatefulSet/db",))]
+    made = plan(inputs(targets))
+    assert [t.tenant for t in made.giving_up()] == ["db"]
+    assert [n.detail.split()[0] for n in made.notes if n.code == "no-way-back"] == ["1"]
+    with pytest.raises(ConflictError, match="such as db: These objects are pruned") as refused:
+        ensure_way_back_or_word(made, "")
+    assert (refused.value.code, refused.value.extra) == ("no-way-back", {"count": 1, "tenants": ["db"]})
+    ensure_way_back_or_word(made, "rehearsed on staging")
+    ensure_way_back_or_word(plan(inputs([target("new", last_verified_revision=0)])), "")
 
 
 def test_a_planned_target_says_what_it_will_wait_for() -> None:

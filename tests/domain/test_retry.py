@@ -27,7 +27,7 @@ def all_goes_well(made: EngineMachine, times: int = 1, but: str = "") -> None:
         made.hands = {tenant: phase for tenant, phase in made.hands.items() if tenant == but}
         looks = [Looked(tenant, HEALTH["healthy"], live=True) for tenant in made.memory.targets if tenant != but]
         made.now += timedelta(seconds=2)
-        made.tick([*(EffectDone(t, cast(Phase, phase), "ok") for t, phase in back.items()), *looks])
+        made.tick([*(EffectDone(t, cast("Phase", phase), "ok") for t, phase in back.items()), *looks])
 
 
 def until(made: EngineMachine, wave: int, state: WaveState, but: str = "") -> None:
@@ -36,6 +36,10 @@ def until(made: EngineMachine, wave: int, state: WaveState, but: str = "") -> No
             return
         all_goes_well(made, but=but)
     raise AssertionError(f"wave {wave} never became {state}: {made.memory.waves}")
+
+
+def state_of(made: EngineMachine, wave: int) -> WaveState:
+    return made.memory.waves[wave].state
 
 
 def retry(made: EngineMachine, tenant: str) -> None:
@@ -47,11 +51,11 @@ def test_a_target_left_out_of_a_wave_that_passed_starts_again_and_the_rollout_en
     left = made.memory.waves[1].order[0]
     made.rows[left] = replace(made.rows[left], phase="suspended")
     until(made, 2, WaveState.RUNNING)
-    assert made.memory.waves[1].state is WaveState.DONE
+    assert state_of(made, 1) is WaveState.DONE
     assert made.memory.targets[left].state is TargetState.DEFERRED
     made.rows[left] = replace(made.rows[left], phase="active")
     retry(made, left)
-    assert made.memory.waves[1].state is WaveState.RUNNING
+    assert state_of(made, 1) is WaveState.RUNNING
     all_goes_well(made, 30)
     assert {t.state for t in made.memory.targets.values()} == {TargetState.VERIFIED}
     assert made.memory.rollout.state is RolloutState.SUCCEEDED
@@ -66,7 +70,7 @@ def test_a_target_left_out_of_a_wave_that_waits_at_its_last_gate_starts_again() 
     until(made, 1, WaveState.JUDGING)
     made.rows[left] = replace(made.rows[left], phase="active")
     retry(made, left)
-    assert made.memory.waves[1].state is WaveState.RUNNING
+    assert state_of(made, 1) is WaveState.RUNNING
     until(made, 1, WaveState.JUDGING)
     assert made.memory.targets[left].state is TargetState.VERIFIED
 
@@ -76,10 +80,10 @@ def test_a_retry_does_not_pass_over_the_gate_that_stopped_its_wave() -> None:
     made.tick([GateJudged(GateKey(0, "before", 0), Judged(Verdict.PASS, "yes"))])
     until(made, 1, WaveState.GATING)
     made.tick([GateJudged(GateKey(1, "before", 0), Judged(Verdict.FAIL, "no"))])
-    assert made.memory.waves[1].state is WaveState.FAILED
+    assert state_of(made, 1) is WaveState.FAILED
     stopped = made.memory.waves[1].order[0]
     retry(made, stopped)
-    assert made.memory.waves[1].state is WaveState.GATING
+    assert state_of(made, 1) is WaveState.GATING
     assert made.memory.gates[GateKey(1, "before", 0)].verdict is Verdict.WAIT
     all_goes_well(made, 3)
     assert made.memory.targets[stopped].state is TargetState.PENDING

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.domain.returns import PastRevision, choose_return
+from controlplane.domain.returns import PastRevision, choose_return, way_back_after
 from controlplane.domain.targets import DatabaseChange
 
 WORST: tuple[DatabaseChange, ...] = ("none", "reversible", "restore-required", "forward-only")
@@ -48,6 +49,25 @@ def test_without_a_number_the_newest_verified_one_before_the_current_is_chosen(h
     earlier = [r.revision for r in history[1:] if r.state == "verified"]
     found = choose_return(history, None)
     assert (found.to.revision if found.to else 0) == max(earlier, default=0)
+
+
+@pytest.mark.parametrize(
+    ("planned", "given_up", "verified", "database", "rollback", "found"),
+    [
+        ("reapply", 3, 4, "none", False, "reapply"),
+        ("none", 0, 4, "none", False, "reapply"),
+        ("none", 0, 4, "forward-only", False, "none"),
+        ("none", 3, 4, "none", False, "none"),
+        ("restore", 3, 4, "restore-required", False, "restore"),
+        ("none", 0, 4, "restore-required", False, "restore"),
+        ("reapply", 3, 0, "none", False, "none"),
+        ("none", 0, 4, "none", True, "none"),
+    ],
+)
+def test_a_base_that_moved_as_expected_never_promises_a_way_back_that_the_release_does_not_have(
+    planned: Any, given_up: int, verified: int, database: Any, rollback: bool, found: str
+) -> None:
+    assert way_back_after(planned, given_up, verified, database, rollback=rollback) == found
 
 
 def test_a_tenant_without_history_has_nowhere_to_go() -> None:

@@ -121,6 +121,15 @@ async def test_mode_plan_leaves_the_start_to_a_person(world: World) -> None:
     assert [row[1] for row in world.rollouts()] == ["draft"]
 
 
+async def test_what_gives_a_way_back_up_is_left_to_a_person_whatever_the_triggers_mode(world: World) -> None:
+    world.trigger()
+    world.fleet.release("18.0.0", database={"change": "forward-only"})
+    await world.send(event("1", tag="18.0.0"))
+    await world.work()
+    assert (await world.fate("1"))["outcome"] == "planned"
+    assert [row[:2] for row in world.rollouts()] == [("18.0.0", "draft")]
+
+
 async def test_an_event_seen_twice_starts_one_rollout_even_with_two_workers(world: World) -> None:
     world.trigger()
     await world.send(event("1"), event("1"))

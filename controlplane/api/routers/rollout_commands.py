@@ -14,7 +14,7 @@ from controlplane.api.operations import accepted
 from controlplane.api.routers.rollouts import start_asked
 from controlplane.api.routing import feature_router
 from controlplane.domain.names import Name
-from controlplane.domain.requests import Ask, Sentence
+from controlplane.domain.requests import Ask, NoWayBackWord, Sentence
 from controlplane.domain.rollout_views import Commanded, StartedView
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState
 from controlplane.domain.wire import Wire
@@ -32,6 +32,12 @@ class Why(Wire):
     reason: Sentence = ""
 
 
+class StartBody(Why):
+    """What else a start may need."""
+
+    accept_no_way_back: NoWayBackWord = ""
+
+
 class AbortBody(Why):
     """What becomes of targets in flight: `finish` lets them end, `rollBack` takes them and what was verified back."""
 
@@ -41,10 +47,11 @@ class AbortBody(Why):
 class RetryBody(Why):
     """Which targets; absent: all that failed, were skipped, cancelled or deferred."""
 
+    accept_no_way_back: NoWayBackWord = ""
     tenants: Annotated[list[Name], Field(min_length=1, max_length=10_000)] | None = None
 
 
-_NO_REASON, _FINISH, _ALL = Why(), AbortBody(), RetryBody()
+_NO_REASON, _FINISH, _ALL, _START = Why(), AbortBody(), RetryBody(), StartBody()
 
 
 @router.post("/v1/rollouts/{rollout_id}:pause", operation_id="pauseRollout", status_code=202, response_model=Commanded)
@@ -110,7 +117,7 @@ async def retry(
             return await ask_again(uow, head, body.tenants)
 
     origin: dict[str, object] = {"kind": "retry", "retryOf": str(rollout_id), "reason": body.reason}
-    return await start_asked(request, call, key, again, "start", None, origin)
+    return await start_asked(request, call, key, again, "start", None, origin, body.accept_no_way_back)
 
 
 @router.post("/v1/rollouts/{rollout_id}:start", operation_id="startDraft", status_code=202, response_model=Commanded)
@@ -119,7 +126,7 @@ async def start_draft(
     rollout_id: uuid.UUID,
     key: IdempotencyKey,
     call: Annotated[Call, may("rollouts.start")],
-    body: Annotated[Why, Body()] = _NO_REASON,
+    body: Annotated[StartBody, Body()] = _START,
 ) -> Response:
     """Start a draft (a rollout made with `mode: plan`), if what was planned is still what would be done."""
     async with call.platform() as uow:
@@ -128,7 +135,8 @@ async def start_draft(
     made = await prepare(call.container.rollout_tools, ask, to_start=False) if ask else None
 
     async def effect(uow: UnitOfWork) -> Answer:
-        done = await begin_draft(uow, rollout_id, made.plan if made else None, call.actor)
+        plan = made.plan if made else None
+        done = await begin_draft(uow, rollout_id, plan, call.actor, body.accept_no_way_back)
         return _answer(request, done)
 
     return await once(call, key, effect, transaction=call.platform())

@@ -64,8 +64,10 @@ async def start_rollout(
     request: Request, body: StartRequest, key: IdempotencyKey, call: Annotated[Call, may("rollouts.start")]
 ) -> Response:
     """Start a rollout, or with `mode: plan` leave it as a draft. `ifPlanHash` binds it to what a preview showed."""
-    ask = Ask(RolloutRequest.model_validate(body.model_dump(exclude={"if_plan_hash", "mode"})))
-    return await start_asked(request, call, key, _constant(ask), body.mode, body.if_plan_hash, {"kind": "person"})
+    ask = Ask(RolloutRequest.model_validate(body.model_dump(exclude={"if_plan_hash", "mode", "accept_no_way_back"})))
+    origin: dict[str, object] = {"kind": "person"}
+    accepted = body.accept_no_way_back
+    return await start_asked(request, call, key, _constant(ask), body.mode, body.if_plan_hash, origin, accepted)
 
 
 async def start_asked(
@@ -76,6 +78,7 @@ async def start_asked(
     mode: Mode,
     if_plan_hash: str | None,
     origin: dict[str, object],
+    accepted: str = "",
 ) -> Response:
     """Plan outside of any transaction, then start in the one that keeps the first answer for the key.
 
@@ -87,7 +90,9 @@ async def start_asked(
         async def effect(uow: UnitOfWork, found: Prepared | SeawallError = prepared) -> Answer:
             if isinstance(found, SeawallError):
                 raise found
-            started = await start(uow, found, actor=call.actor, origin=origin, mode=mode, if_plan_hash=if_plan_hash)
+            started = await start(
+                uow, found, actor=call.actor, origin=origin, mode=mode, if_plan_hash=if_plan_hash, accepted=accepted
+            )
             return _accepted(request, started.id, started.state, started.plan)
 
         try:

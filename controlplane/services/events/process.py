@@ -216,9 +216,11 @@ async def _start(
         "event": stored.event.id,
         "receivedFrom": stored.received_from,
     }
+    # Nobody can give his word for a trigger: what gives a way back up is left for a person to start.
+    mode = "plan" if prepared.plan.giving_up() else rule.mode
     try:
         async with uow.savepoint():
-            made = await start(uow, prepared, actor=f"trigger:{entry['trigger']}", origin=origin, mode=rule.mode)
+            made = await start(uow, prepared, actor=f"trigger:{entry['trigger']}", origin=origin, mode=mode)
     except SeawallError as error:
         return fates.after_error(entry, error, stored.received_at, uow.now)
     return fates.started(entry, str(made.id), made.state)

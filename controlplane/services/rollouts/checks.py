@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controlplane.domain.apps import AppSpec
 from controlplane.domain.errors import ConflictError, DependencyError
-from controlplane.domain.manifests import Manifest, Rendered, mark
+from controlplane.domain.manifests import Manifest, Rendered, mark, unrecreatable
 from controlplane.domain.plans import Note
 from controlplane.domain.quota import Fit, fit, peak_resources, steady_resources
 from controlplane.domain.resources import add
@@ -36,10 +37,11 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Findings:
-    """By tenant: whether its quota suffices, what stands against it; and what a person should know."""
+    """By tenant: whether its quota suffices, what stands against it, what is pruned for good; and what a person should know."""
 
     fits: Mapping[str, Fit] = field(default_factory=dict)
     problems: Mapping[str, TargetProblem] = field(default_factory=dict)
+    unrecreatable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
 
@@ -66,14 +68,15 @@ async def examine(
     notes = []
     if more > 0:
         detail = (
-            f"{more} of {len(cases)} different changes of content were not compared with quotas yet; preflight does."
+            f"{more} of {len(cases)} different changes of content were not compared with quotas yet; preflight does. "
+            "Whether they prune something that can't be made again is not known."
         )
         notes.append(Note(code="quota-sampled", detail=detail))
     problems: dict[str, TargetProblem] = {}
     if dry_run and cases:
         problems, found = await _dry_run(tools, cases, app)
         notes += found
-    return Findings(fits, problems, tuple(notes))
+    return Findings(fits, problems, _unrecreatable(looked_at, present, snapshot.app), tuple(notes))
 
 
 def _cases(rows: Sequence[TargetRow], offered: Mapping[str, Offer]) -> list[_Case]:
@@ -130,6 +133,19 @@ def _fits(cases: Sequence[_Case], present: _Present, snapshot: Snapshot) -> dict
         peak = peak_resources(case.given.template.rendered, previous=present.app.get(tenant), defaults=defaults)
         beside = add({}, *(steady_resources(other, defaults=defaults) for other in present.others.get(tenant, ())))
         found |= dict.fromkeys((row.tenant for row in case.rows), fit(peak, tier.resources(), beside))
+    return found
+
+
+def _unrecreatable(cases: Sequence[_Case], present: _Present, app: AppSpec) -> dict[str, tuple[str, ...]]:
+    """What each target's prune takes for good."""
+    found: dict[str, tuple[str, ...]] = {}
+    for case in cases:
+        before = present.app.get(case.sample.tenant)
+        if before is None or case.given.template is None:
+            continue
+        gone = unrecreatable(before, case.given.template.rendered, app.custom_kinds)
+        if gone:
+            found |= dict.fromkeys((row.tenant for row in case.rows), gone)
     return found
 
 

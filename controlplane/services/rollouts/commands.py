@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from controlplane.domain.errors import ConflictError, NotFoundError
+from controlplane.domain.plan_changes import ensure_way_back_or_word
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollout_views import Commanded
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState
 from controlplane.ports.stores.rollout_rows import LockedRollout
 from controlplane.ports.uow import UnitOfWork
 
-from .start import settle_with_others
+from .start import settle_with_others, word_on
 
 Word = Literal["pause", "resume", "abort", "retry"]
 
@@ -50,11 +51,13 @@ async def give(uow: UnitOfWork, rollout_id: uuid.UUID, word: Word, body: Mapping
     return Commanded(id=rollout.id, command=word, command_seq=seq, state=rollout.state)
 
 
-async def begin_draft(uow: UnitOfWork, rollout_id: uuid.UUID, now_planned: Plan | None, actor: str) -> Commanded:
+async def begin_draft(
+    uow: UnitOfWork, rollout_id: uuid.UUID, now_planned: Plan | None, actor: str, accepted: str = ""
+) -> Commanded:
     """Start a draft. `now_planned`: the same wish planned again just now; None if it was no draft when it was read.
 
-    Starting one that a person started already changes nothing. Raises NotFoundError, ConflictError `rollout-over`,
-    `plan-changed` (what was planned is not what would be done now), `busy`.
+    Starting one that a person started already changes nothing. `accepted`: see `start`. Raises NotFoundError, ConflictError
+    `rollout-over`, `plan-changed` (what was planned is not what would be done now), `busy`, `no-way-back`.
     """
     rollout = await locked(uow, rollout_id)
     if RolloutState(rollout.state) in ROLLOUT_OVER:
@@ -66,13 +69,16 @@ async def begin_draft(uow: UnitOfWork, rollout_id: uuid.UUID, now_planned: Plan 
                 code="plan-changed",
                 extra={"planHash": now_planned.plan_hash, "difference": None},
             )
+        ensure_way_back_or_word(now_planned, accepted)
+        word = word_on(now_planned, accepted, actor)
         await uow.rollouts.one_start_at_a_time(rollout.app, rollout.environment)
         await settle_with_others(uow, now_planned, rollout_id, actor)
         due = max(uow.now, rollout.not_before) if rollout.not_before else uow.now
         await uow.rollouts.begin(rollout_id, due)
-        seq = await uow.record("rollout", str(rollout_id), "planned", data={"state": "planned", "by": actor})
+        seq = await uow.record("rollout", str(rollout_id), "planned", data={"state": "planned", "by": actor, **word})
         await uow.rollouts.record(rollout_id, seq)
-        await uow.audit(actor, "rollout.start", f"rollouts/{rollout_id}", detail={"planHash": rollout.plan_hash})
+        detail = {"planHash": rollout.plan_hash, **word}
+        await uow.audit(actor, "rollout.start", f"rollouts/{rollout_id}", detail=detail)
         await uow.wake("rollout", str(rollout_id))
     return Commanded(id=rollout.id, command="start", command_seq=rollout.command_seq, state=RolloutState.PLANNED)
 

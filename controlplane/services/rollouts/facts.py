@@ -96,7 +96,13 @@ def _layers(row: TargetRow, app: str, snapshot: Snapshot) -> dict[Layer, Values]
 
 
 def target_facts(
-    row: TargetRow, offer: Offer, ask: Ask, back: Return | None, fit: Fit | None, problem: TargetProblem | None
+    row: TargetRow,
+    offer: Offer,
+    ask: Ask,
+    back: Return | None,
+    fit: Fit | None,
+    problem: TargetProblem | None,
+    unrecreatable: tuple[str, ...] = (),
 ) -> TargetFacts:
     """All the planner wants to know of one target."""
     given = offer if isinstance(offer, Given) else None
@@ -120,6 +126,7 @@ def target_facts(
         desired_version=given.version if given else None,
         return_to=back.to.revision if back and back.to else None,
         crosses=back.crosses if back else "none",
+        unrecreatable=unrecreatable,
         pin=_pin(row),
         phase=_phase(row, ask),
         busy_with=str(row.slot_id) if row.slot_id else None,

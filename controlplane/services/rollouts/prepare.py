@@ -79,6 +79,7 @@ def _plan(
             back.get(row.tenant),
             findings.fits.get(row.tenant),
             findings.problems.get(row.tenant) or _refused(ruling, row.tenant),
+            findings.unrecreatable.get(row.tenant, ()),
         )
         for row in snapshot.targets
     ]

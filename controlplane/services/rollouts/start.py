@@ -17,7 +17,7 @@ from controlplane.domain.exposure import (
     default_rollback_cap,
     region_scope,
 )
-from controlplane.domain.plan_changes import ensure_startable
+from controlplane.domain.plan_changes import ensure_startable, ensure_way_back_or_word
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
 from controlplane.domain.requests import Ask
 from controlplane.ports.stores.rollout_rows import NewRollout, NewTarget
@@ -53,13 +53,16 @@ async def plan_and_start(
     origin: Mapping[str, Any],
     mode: Mode = "start",
     if_plan_hash: str | None = None,
+    accepted: str = "",
 ) -> Started:
     """Prepare and start in a transaction of its own. A plan nobody bound by its hash is made again if the world moved meanwhile."""
     for left in reversed(range(_TRIES)):
         prepared = await prepare(tools, ask)
         try:
             async with tools.open() as uow:
-                return await start(uow, prepared, actor=actor, origin=origin, mode=mode, if_plan_hash=if_plan_hash)
+                return await start(
+                    uow, prepared, actor=actor, origin=origin, mode=mode, if_plan_hash=if_plan_hash, accepted=accepted
+                )
         except ConflictError as error:
             if error.code != "plan-changed" or if_plan_hash is not None or not left:
                 raise
@@ -74,25 +77,36 @@ async def start(
     origin: Mapping[str, Any],
     mode: Mode = "start",
     if_plan_hash: str | None = None,
+    accepted: str = "",
 ) -> Started:
     """Write a prepared rollout in this transaction: contents, rollout, waves, targets, lease, budgets, history, audit, wake-up.
 
     `origin` says what it came from and is kept with it: `{"kind": "person" | "trigger" | "onboarding" | "tenant" | "retry", ...}`
-    with whatever names it (event source and id, trigger, operation, the rollout it retries).
+    with whatever names it (event source and id, trigger, operation, the rollout it retries). `accepted`: why it may start although
+    targets give their way back up; kept in origin, history and audit.
 
-    Raises ConflictError `plan-changed` (with the difference, or the tenants that moved since it was prepared), `busy`,
+    Raises ConflictError `plan-changed` (with the difference, or the tenants that moved since it was prepared), `busy`, `no-way-back`,
     `release-held`, `would-undo-another-change`, `suspended`, `gate-would-fail`; InvalidError `nothing-to-do`, `authors-unknown`,
     `change-ref-missing`.
     """
     plan = prepared.plan
+    origin = {**origin, **word_on(plan, accepted, actor)}
     await uow.rollouts.one_start_at_a_time(plan.app, plan.environment)
     await _check(uow, prepared, if_plan_hash)
+    if mode == "start":
+        ensure_way_back_or_word(plan, accepted)
     new = _rows(uow, prepared, actor, origin, mode)
     await uow.rollouts.insert(new)
     if mode == "start":
         await settle_with_others(uow, plan, new.id, actor)
     await _tell(uow, new, plan, actor, origin)
     return Started(new.id, new.state, plan)
+
+
+def word_on(plan: Plan, accepted: str, actor: str) -> dict[str, Any]:
+    """The word of whoever let targets give up their way back, as it is kept; empty where none does, or nothing was said."""
+    count = len(plan.giving_up())
+    return {"noWayBack": {"acceptedBy": actor, "reason": accepted, "targets": count}} if count and accepted else {}
 
 
 async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) -> None:
@@ -238,6 +252,7 @@ async def _tell(uow: UnitOfWork, new: NewRollout, plan: Plan, actor: str, origin
         "requestedBy": actor,
         "reason": new.reason,
         "origin": origin.get("kind", "person"),
+        **({"noWayBack": origin["noWayBack"]} if "noWayBack" in origin else {}),
     }
     change = "planned" if new.state == "planned" else "drafted"
     seq = await uow.record("rollout", str(new.id), change, data=data)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from controlplane.adapters.simulated.profile import FaultRule, Profile
+from controlplane.domain.errors import ConflictError
+from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.services.rollouts.start import plan_and_start
 from tests.contract.fleets import until_read
 from tests.support.charts import chart, job
 
@@ -144,6 +149,41 @@ async def test_what_only_the_bad_revision_had_goes_on_the_way_back(stage: Stage)
     assert await stage.over(await stage.start("2.0", "careful")) == "failed"
     assert await stage.cluster.list_objects("a", [("v1", "ConfigMap")]) == []
     clean(stage)
+
+
+STATEFUL = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: queue}
+spec:
+  serviceName: web
+  replicas: 1
+  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}
+  selector: {matchLabels: {app: queue}}
+  template:
+    metadata: {labels: {app: queue}}
+    spec:
+      containers:
+        - name: queue
+          image: {{ .Values.images.web }}
+          resources: {requests: {cpu: 50m, memory: 32Mi}, limits: {cpu: 50m, memory: 32Mi}}
+"""
+
+
+async def test_a_release_that_prunes_data_for_good_has_no_way_back_and_says_so_when_it_fails(stage: Stage) -> None:
+    await installed(stage, "a", artifact=chart({"queue.yaml": STATEFUL}))
+    stage.rows.release("2.0")
+    with pytest.raises(ConflictError, match="StatefulSet/queue") as refused:
+        await stage.start("2.0")
+    assert refused.value.code == "no-way-back"
+    stage.rows.config("strategies", "careful", CAREFUL)
+    broken(stage, "2.0", "a")
+    ask = Ask(RolloutRequest.model_validate({"release": "odoo/2.0", "strategy": "careful"}))
+    rollout = (await plan_and_start(stage.tools, ask, actor="mia", origin={"kind": "person"}, accepted="moved")).id
+    assert await stage.over(rollout) == "failed"
+    assert stage.targets(rollout) == {"a": "stuck"}
+    assert "StatefulSet/queue" in stage.rows.ask("select reason from targets where rollout_id = %s", rollout)[0][0]
+    assert len(await stage.cluster.list_objects("a", [("apps/v1", "StatefulSet")])) == 1, "nothing is pruned before it"
 
 
 async def test_after_a_pause_is_answered_no_further_step_is_issued_until_the_resume(stage: Stage) -> None:

@@ -33,9 +33,9 @@ TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32
 _ROLLOUT = text(
     f"""
     select r.*, now() as db_now, {TIMELINE} as timeline,
-      (select l.spec->'provenance' from releases l where l.app = r.app and l.version = r.release_version) as provenance,
-      (select l.on_behalf_of from releases l where l.app = r.app and l.version = r.release_version) as on_behalf_of
-    from rollouts r where r.id = :id for update of r
+      l.spec->'provenance' as provenance, l.on_behalf_of, coalesce(l.spec->'database'->>'change', 'none') as database_change
+    from rollouts r left join releases l on l.app = r.app and l.version = r.release_version
+    where r.id = :id for update of r
     """  # noqa: S608 -- constant
 )
 _WAVES = text("select wave, name, state, started_at, ended_at, detail from waves where rollout_id = :id order by wave")
@@ -101,6 +101,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         touched=set(range(len(plan.waves))),
         gates=await read_gates(session, rollout_id, gates_of(plan)),
         change_ref=row.change_ref,
+        database=row.database_change,
     )
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
