@@ -26,6 +26,7 @@ from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
+from controlplane.adapters.postgres.timelines import PostgresTimelines, timeline_part
 from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import Prometheus
@@ -50,6 +51,7 @@ from controlplane.services.fleet import Fleet
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
+from controlplane.services.timelines import Timelines
 from controlplane.settings import Settings
 
 
@@ -77,6 +79,7 @@ class Container:
             parts.append(await nats_part(self.settings.nats_url))
         if role == "platform" and parts[0].state == "ok":
             parts.append(await workers_part(self.database.pool(role)))
+            parts.append(await timeline_part(self.database.pool(role)))
         return parts
 
     @cached_property
@@ -95,6 +98,11 @@ class Container:
     def engine_store(self) -> EngineStore:
         """What drivers of rollouts read and write."""
         return PostgresEngineStore(self.database, self.meters)
+
+    @cached_property
+    def timelines(self) -> Timelines:
+        """Compares clusters with the registry after a failover."""
+        return Timelines(PostgresTimelines(self.database), self.meters)
 
     @cached_property
     def meters(self) -> Meters:

@@ -70,7 +70,7 @@ def holder_name() -> str:
 
 async def work(container: Container, clusters: frozenset[str] | None, stop: asyncio.Event) -> None:
     """Work until `stop` is set, then drain: finish what is in hand, release leases, close."""
-    fleet = Fleet(container.clusters, clusters)
+    fleet = Fleet(container.clusters, clusters, container.timelines)
     shared = Work(container, fleet, holder_name(), clusters)
     settings = container.settings
     leases = PostgresLeases(

@@ -37,6 +37,11 @@ TAKEOVERS = Counter("seawall_takeovers_total", "Rollouts taken up with work that
 LEASES_LOST = Counter("seawall_leases_lost_total", "Drivers that found their lease run out or taken.", ["kind"])
 REFUSALS = Counter("seawall_budget_refusals_total", "Candidates that found no place.", ["why", "scope"])
 DRIFT = Counter("seawall_drift_total", "Objects that somebody else changed or deleted.", ["part", "policy"])
+DIFFERENCES = Counter(
+    "seawall_timeline_differences_total",
+    "Differences between clusters and the registry, found after a failover.",
+    ["kind"],
+)
 SWEEP_LATE = Histogram(
     "seawall_sweep_late_seconds",
     "How long a rollout or operation was due and not driven when the sweep found it.",
@@ -84,6 +89,10 @@ class PrometheusMeters:
     def drifted(self, part: str, policy: str) -> None:
         """Count one object."""
         DRIFT.labels(part, policy).inc()
+
+    def differed(self, kind: str) -> None:
+        """Count a difference."""
+        DIFFERENCES.labels(kind).inc()
 
     def swept(self, kind: str, late: float) -> None:
         """Note how late the sweep was."""

@@ -95,6 +95,10 @@ _TENANT = _of(
         ),
         "driftRepaired": ("What had drifted is as Seawall wrote it.", ("environment", "operation", "objects")),
         "driftEnded": ("What had drifted is as it should be again, without a repair.", ("environment",)),
+        "registryDiffered": (
+            "After a failover its cluster said other than the registry; `says` is what that means.",
+            ("timeline", "cluster", "kind", "says", "app", "environment", "sealEpoch", "registryEpoch", "revision"),
+        ),
         **{f"{k}Accepted": (f"The operation {k} was accepted.", ("operation",)) for k in _OPERATION_KINDS},
         **{f"{k}Failed": (f"The operation {k} failed for it.", ("operation", "reason")) for k in _OPERATION_KINDS},
     },
@@ -151,6 +155,16 @@ _CONFIGURATION = tuple(
     for change in ("created", "changed", "deleted")
 )
 
+_CLUSTER = _of(
+    "cluster",
+    {
+        "compared": (
+            "After a failover its seals were compared with the registry; it is dispatched to again.",
+            ("timeline", "environments", "differences", "namespacesOfNobody"),
+        )
+    },
+)
+
 CATALOGUE: Final[tuple[EventType, ...]] = (
     *_ROLLOUT,
     *_TENANT,
@@ -159,5 +173,6 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_FREEZE,
     *_AUDIT,
     *_CONFIGURATION,
+    *_CLUSTER,
 )
 KNOWN: Final[frozenset[tuple[str, str]]] = frozenset((e.thing, e.change) for e in CATALOGUE)

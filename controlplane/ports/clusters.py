@@ -205,6 +205,10 @@ class Cluster(Protocol):
         """A marked Namespace from the cache. No I/O."""
         ...
 
+    def namespaces(self) -> list[NamespaceView]:
+        """All marked Namespaces from the cache, by name. No I/O."""
+        ...
+
     def quota(self, namespace: str) -> Mapping[str, tuple[Decimal, Decimal]] | None:
         """(used, hard) per resource of the namespace's marked ResourceQuotas, in cores, bytes and pieces; None: none is seen.
 

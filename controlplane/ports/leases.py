@@ -25,7 +25,8 @@ class LeaseLostError(ConflictError):
 class HeldLease:
     """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal;
     `command_seq` the last command this driver, or one before it, has taken into account. `ttl` in seconds is the holder's own
-    choice: it writes the expiry and keeps to it, so workers with different ones get along.
+    choice: it writes the expiry and keeps to it, so workers with different ones get along. `timeline`: PostgreSQL's when it was taken;
+    on another one it is lost, because what this driver remembers may never have been committed there.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class HeldLease:
     command_seq: int
     sent_at: float = field(default_factory=time.monotonic)
     ttl: float = TTL_SECONDS
+    timeline: int = 0
 
     @property
     def renew_after(self) -> float:

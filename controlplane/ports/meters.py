@@ -63,6 +63,10 @@ class Meters(Protocol):
         """Drift was found. `part`: `walls` or `app`; `policy`: what follows."""
         ...
 
+    def differed(self, kind: str) -> None:
+        """After a failover a cluster differed from the registry."""
+        ...
+
     def swept(self, kind: str, late: float) -> None:
         """The sweep found a subject that was due and not driven, `late` seconds after it was due."""
         ...
@@ -91,6 +95,9 @@ class Silent:
         """See `Meters`."""
 
     def drifted(self, part: str, policy: str) -> None:
+        """See `Meters`."""
+
+    def differed(self, kind: str) -> None:
         """See `Meters`."""
 
     def swept(self, kind: str, late: float) -> None:

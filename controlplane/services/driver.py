@@ -352,6 +352,7 @@ async def drive(
     meters: Meters = SILENT,
 ) -> None:
     """Load a rollout and drive it; returns when it is over, waits for later, or the process drains."""
+    fleet.on_timeline(lease.timeline)
     loaded = await store.load(lease)
     log.info("driving", rollout=loaded.memory.id, state=str(loaded.memory.rollout.state), epoch=lease.epoch)
     if loaded.open_phases:

@@ -14,6 +14,8 @@ from controlplane.domain.errors import SeawallError
 from controlplane.domain.quota import fit
 from controlplane.ports.clusters import Cluster, Clusters
 from controlplane.ports.health import Part
+from controlplane.ports.timelines import Overtaken, Standing
+from controlplane.services.timelines import Timelines
 
 RETRY_SECONDS = 1.0
 PROVE_AGAIN_SECONDS = 300.0
@@ -22,11 +24,20 @@ log = structlog.get_logger(__name__)
 
 
 class Fleet:
-    """Starts clusters when they are first asked for and proves their fences: nothing is dispatched before."""
+    """Starts clusters when they are first asked for and proves their fences: nothing is dispatched before.
 
-    def __init__(self, clusters: Clusters, served: frozenset[str] | None = None) -> None:
+    With `timelines`, a cluster is compared with the registry as well after each failover of PostgreSQL.
+    """
+
+    def __init__(
+        self, clusters: Clusters, served: frozenset[str] | None = None, timelines: Timelines | None = None
+    ) -> None:
         self._clusters = clusters
         self._served = served
+        self._timelines = timelines
+        self._timeline = 0
+        self._standing: dict[str, Standing] = {}
+        self._again: dict[str, asyncio.Event] = {}
         self._proven: dict[str, Cluster] = {}
         self._problems: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -48,6 +59,20 @@ class Fleet:
             self._changed.clear()
             await self._changed.wait()
         return cluster
+
+    def on_timeline(self, timeline: int) -> None:
+        """Note on which timeline of PostgreSQL a driver works: clusters compared on another one are not proven any more."""
+        self._timeline = max(self._timeline, timeline)
+        for name, standing in self._standing.items():
+            if standing.timeline < self._timeline and name in self._proven:
+                self._proven.pop(name)
+                self._problems[name] = f"PostgreSQL began timeline {timeline}; cluster {name} is being compared with it"
+                self._again[name].set()
+
+    def overtaken(self, name: str, namespace: str) -> Overtaken | None:
+        """Whether a namespace turned out to run what the registry had lost at the last failover."""
+        standing = self._standing.get(name)
+        return standing.overtaken.get(namespace) if standing else None
 
     def facts(self, name: str, namespace: str, peak: Mapping[str, Decimal] | None = None) -> ClusterFacts:
         """What the caches say about a namespace; unreachable unless the watch is live and the fence proven."""
@@ -86,14 +111,21 @@ class Fleet:
         return Part(name=part, state="ok", needed=False)
 
     async def _prove_forever(self, name: str) -> None:
+        again = self._again[name] = asyncio.Event()
         while True:
+            again.clear()
             try:
                 cluster = await self._clusters.get(name)
                 await cluster.prove_fence()
+                if self._timelines is not None:
+                    self._standing[name] = await self._timelines.settle(cluster)
+                    if self._standing[name].timeline < self._timeline:
+                        continue  # it began while we looked
                 self._proven[name] = cluster
                 self._problems.pop(name, None)
                 self._changed.set()
-                await asyncio.sleep(PROVE_AGAIN_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(again.wait(), PROVE_AGAIN_SECONDS)
             except SeawallError as error:
                 self._proven.pop(name, None)
                 self._problems[name] = error.detail

@@ -174,6 +174,10 @@ class Hands:
         self, target: TargetNow, prepared: Prepared, done: Mapping[int, Mapping[str, Any]], taken_over: bool
     ) -> None:
         cluster = await self._fleet.proven(target.cluster)
+        overtaken = self._overtaken(target)
+        if overtaken is not None:
+            self.give_up(overtaken)
+            return
         if target.phase == "back":
             await self._wait_for_explanation(target.tenant)
         async with self._places:
@@ -278,9 +282,18 @@ class Hands:
             self._changed.add(tenant)
         self._wake.set()
 
-    def _look(self, target: TargetNow) -> Looked | None:
+    def _overtaken(self, target: TargetNow) -> Faulty | None:
+        """A change that the registry lost came after this one: going on would write the older over the newer."""
+        found = self._fleet.overtaken(target.cluster, target.namespace)
+        if found is None or target.revision is None or target.revision >= found.revision:
+            return None
+        return Faulty(target.tenant, "registry-went-back", found.reason)
+
+    def _look(self, target: TargetNow) -> Change | None:
         if target.phase or target.state not in _LOOKED_AT:
             return None
+        if (overtaken := self._overtaken(target)) is not None:
+            return overtaken
         self._subscribe(target.cluster)
         cluster = self._fleet.peek(target.cluster)
         if cluster is None:

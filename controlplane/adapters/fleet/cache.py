@@ -56,6 +56,10 @@ class FleetCache:
         """The Namespace if it is marked and seen."""
         return self._namespaces.get(name)
 
+    def namespaces(self) -> list[NamespaceView]:
+        """All marked Namespaces, by name."""
+        return [self._namespaces[name] for name in sorted(self._namespaces)]
+
     def quota(self, namespace: str) -> Quota | None:
         """Used and hard of the namespace's quotas; None if no quota is seen."""
         known = self._quotas.get(namespace)

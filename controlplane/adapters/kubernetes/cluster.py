@@ -126,6 +126,10 @@ class KubernetesCluster:
         """See `Cluster.namespace`."""
         return self._cache.namespace(name)
 
+    def namespaces(self) -> list[NamespaceView]:
+        """See `Cluster.namespaces`."""
+        return self._cache.namespaces()
+
     def quota(self, namespace: str) -> Quota | None:
         """See `Cluster.quota`."""
         return self._cache.quota(namespace)

@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION
 from controlplane.ports.leases import TTL_SECONDS, CommandRow, DueSubject, HeldLease, LeaseLostError
 
+from .engine_timeline import TIMELINE
+
 if TYPE_CHECKING:  # a unit of work has stores, one of which uses this file
     from .database import Database
 
 _TAKE = text(
-    """
+    f"""
     update leases set holder = :holder, epoch = epoch + 1, expires_at = clock_timestamp() + make_interval(secs => :ttl)
     where (subject_kind, subject_id) = (:kind, :id) and (holder = '' or expires_at < clock_timestamp())
       and not exists (select 1 from rollouts r where :kind = 'rollout' and r.id = :id and r.schema_version > :schema)
@@ -24,17 +26,17 @@ _TAKE = text(
         select 1 from targets t join environments e using (tenant, environment)
         where :kind = 'rollout' and t.rollout_id = :id and cast(:clusters as text[]) is not null and e.cluster <> all(:clusters)
       )
-    returning epoch, (
+    returning epoch, {TIMELINE} as timeline, (
       select coalesce(max(seq), 0) from commands where (subject_kind, subject_id) = (:kind, :id) and applied_at is not null
     ) as command_seq
-    """
+    """  # noqa: S608 -- constant
 )
 _RENEW = text(
-    """
+    f"""
     update leases set expires_at = clock_timestamp() + make_interval(secs => :ttl)
     where (subject_kind, subject_id) = (:kind, :id) and holder = :holder and epoch = :epoch and expires_at > clock_timestamp()
-    returning command_seq
-    """
+    returning command_seq, {TIMELINE} as timeline
+    """  # noqa: S608 -- constant
 )
 _RELEASE = text(
     """
@@ -112,7 +114,9 @@ class PostgresLeases:
         async with self._database.engine() as uow:
             values = {"kind": kind, "id": subject_id, "holder": holder, "ttl": self._ttl}
             row = (await uow.session.execute(_TAKE, values | self._served)).one_or_none()
-        return None if row is None else HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent, self._ttl)
+        if row is None:
+            return None
+        return HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent, self._ttl, row.timeline)
 
     async def renew(self, lease: HeldLease) -> None:
         """Push the expiry out in a transaction of its own."""
@@ -162,6 +166,10 @@ async def lock_lease(session: AsyncSession, lease: HeldLease) -> float:
     if row is None:
         raise LeaseLostError(
             f"The lease on {lease.kind} {lease.subject_id} with epoch {lease.epoch} is not ours any more."
+        )
+    if lease.timeline not in (0, row.timeline):
+        raise LeaseLostError(
+            f"PostgreSQL went from timeline {lease.timeline} to {row.timeline}; {lease.kind} {lease.subject_id} is loaded afresh."
         )
     session.info["command_seq"] = row.command_seq
     return sent

@@ -65,6 +65,7 @@ FIRST_STAGE = {
 
 async def drive_operation(tools: OperationTools, lease: HeldLease, drain: asyncio.Event) -> None:
     """Drive one operation under a held lease until it is over, parked, or `drain` is set. Never lets go of the lease itself."""
+    tools.fleet.on_timeline(lease.timeline)
     run = await _load(tools, lease, drain)
     if run is None:
         return

@@ -119,7 +119,7 @@ def target_facts(
         labels=row.labels,
         orders_per_hour=Decimal(str(exposure.get("ordersPerHour", 0))),
         value_per_order=Money.model_validate(value) if value else None,
-        current_version=row.version,
+        current_version=row.version or None,  # a revision rebuilt after a failover has no known release
         current_content=row.content,
         base_revision=row.revision,
         last_verified_revision=row.verified_revision,

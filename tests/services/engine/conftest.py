@@ -76,10 +76,10 @@ class Stage:
     runners: list[Runner] = field(default_factory=list)
     metrics_url: str = ""
 
-    def worker(self, name: str) -> Runner:
+    def worker(self, name: str, fleet: Gate | None = None) -> Runner:
         """Another worker in this process."""
         meters = PrometheusMeters()
-        store, gate = PostgresEngineStore(self.transactions, meters), Gate(OneCluster(self.cluster))
+        store, gate = PostgresEngineStore(self.transactions, meters), fleet or Gate(OneCluster(self.cluster))
 
         async def one(lease: HeldLease, stop: asyncio.Event) -> None:
             await drive(store, gate, lease, stop, self.gate_ports(), meters)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.adapters.postgres.engine.store import unpack
+from controlplane.adapters.postgres.engine.packing import unpack
 from controlplane.adapters.simulated.profile import Profile
 from controlplane.domain.engine import TargetNow
 from controlplane.domain.manifests import mark

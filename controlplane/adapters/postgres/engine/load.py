@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.engine_timeline import TIMELINE
 from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.domain.engine import Memory, RolloutNow, TargetNow, WaveNow, tally_of
@@ -27,8 +28,6 @@ from controlplane.ports.engine import EndedJob, Loaded, OpenPhase
 from controlplane.ports.leases import HeldLease
 
 from .rows import target_of
-
-TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
 _ROLLOUT = text(
     f"""

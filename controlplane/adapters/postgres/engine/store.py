@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,6 +28,7 @@ from controlplane.ports.meters import SILENT, Meters, Tick
 from controlplane.ports.trace import span
 
 from . import freezes, load, start, write
+from .packing import unpack
 
 _CONTENTS = text(
     """
@@ -228,16 +227,6 @@ class PostgresEngineTransaction:
     def _note(self, deltas: Mapping[str, Amount]) -> None:
         for scope, delta in deltas.items():
             self._deltas[scope] = self._deltas.get(scope, 0) + delta
-
-
-def pack(rendered: Rendered) -> bytes:
-    """Content as stored: zlib over JSON."""
-    return zlib.compress(orjson.dumps(rendered.model_dump(mode="json")), level=6)
-
-
-def unpack(body: bytes) -> Rendered:
-    """Content as it was."""
-    return Rendered.model_validate(orjson.loads(zlib.decompress(body)))
 
 
 def _given(row: Any) -> Given:

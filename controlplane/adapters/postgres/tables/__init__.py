@@ -29,6 +29,7 @@ from .registry import (
     TenantApp,
 )
 from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Preview, Reservation, Rollout, Step, Target, Wave
+from .timelines import TimelineDifference, TimelineRow
 
 __all__ = [
     "ApiKey",
@@ -68,6 +69,8 @@ __all__ = [
     "TargetGateRow",
     "Tenant",
     "TenantApp",
+    "TimelineDifference",
+    "TimelineRow",
     "VoteRecord",
     "Wave",
     "Worker",
