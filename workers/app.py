@@ -51,7 +51,9 @@ DRIVES: Mapping[str, MakeDrive] = {
     "operation": lambda work: operations.drive_with(work.container.operation_tools(work.fleet)),
 }
 LOOPS: Sequence[Loop] = (
-    lambda work, runner: presence.announce_forever(work.container, work.holder, work.clusters, runner.draining),
+    lambda work, runner: presence.announce_forever(
+        work.container, work.fleet, work.holder, work.clusters, runner.draining
+    ),
     lambda work, runner: hearing.hear_forever(work.container, runner),
     lambda work, runner: machine.serve_forever(work.container, work.fleet),
     lambda work, runner: housekeeping.keep_forever(work.container, runner.draining),

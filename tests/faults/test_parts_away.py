@@ -1,25 +1,19 @@
-"""Relay, API, NATS and PostgreSQL killed while rollouts run: what was accepted is still there, and once."""
+"""Relay, API and NATS killed while rollouts run: what was accepted is still there, and once."""
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
-from controlplane.adapters.embedded.postgres import EmbeddedPostgres, temporary
 from controlplane.adapters.nats import NatsRole
-from controlplane.adapters.postgres import migrate
 from controlplane.services.keys import KeyWish, issue_key
 from tests.plugins.bus import NatsFixture
-from tests.plugins.database import Database
 from tests.support.history_checker import Pause
 from tests.support.processes import until
 
-from .conftest import Field, driving, in_waves, simulated_field, standing_by
+from .conftest import Field, driving, in_waves, standing_by
 
 pytestmark = pytest.mark.kill
 
@@ -71,43 +65,6 @@ async def test_rollouts_go_on_without_nats_and_wake_ups_come_back_after_its_stor
     assert await playground.over(second) == ["succeeded"]
     await until(lambda: outbox(playground) == 0, what="the relay makes its streams again and empties the outbox")
     playground.check()
-
-
-def start_as_promoted_standby(server: EmbeddedPostgres) -> None:
-    """Start as a standby of nobody and promote: PostgreSQL begins a new timeline, as after a failover."""
-    note = server.data / "standby.signal"
-    note.touch()
-    shutil.chown(note, server.data.owner(), server.data.group())
-    server.start()
-    with psycopg.connect(server.url(), autocommit=True) as db:
-        db.execute("select pg_promote()")
-
-
-async def test_a_postgresql_that_crashed_and_failed_over_finds_every_rollout_where_it_was(tmp_path: Path) -> None:
-    server = temporary(durable=True)
-    try:
-        with server:
-            migrate.upgrade(server.url())
-            migrate.set_role_passwords(server.url(), None)
-            urls = {role: server.url(user=f"sw_{role}") for role in ("platform", "tenant", "engine")}
-            async with simulated_field(Database(owner=server.url(), **urls), tmp_path) as field:
-                field.rows.config("strategies", "waves", in_waves(1, limit=1))
-                field.rows.release("1.0")
-                await field.tenants(6)
-                rollout = await field.start("1.0", "waves")
-                worker = await driving(field, "worker")
-                await until(
-                    lambda: list(field.targets(rollout).values()).count("verified") >= 2, what="two are verified"
-                )
-                server.kill()
-                start_as_promoted_standby(server)
-                assert await field.over(rollout) == ["succeeded"]
-                assert worker.running()
-                assert field.rows.ask("select max(epoch) >= 2::bigint << 40 from environments") == [(True,)]
-                assert set(field.targets(rollout).values()) == {"verified"}
-                field.check()
-    finally:
-        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 async def test_a_pause_holds_through_the_death_of_its_driver(playground: Field) -> None:
