@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -14,6 +15,8 @@ from controlplane.ports.leases import HeldLease, LeaseLostError, Leases
 from controlplane.ports.meters import SILENT, Meters
 
 SWEEP_SECONDS = 1.0
+GONE_SECONDS = 1.0
+"""So long a holder's session must have been gone before its leases are ended: it may just be connecting again."""
 EXPIRED_SECONDS = 0.05
 """How long after a lease's end to look: a live holder renews long before it, so this is about dead ones."""
 
@@ -35,6 +38,7 @@ class Runner:
         self._most = most
         self._meters = meters
         self._tasks: dict[tuple[str, uuid.UUID], asyncio.Task[None]] = {}
+        self._gone: dict[str, float] = {}
         self.draining = asyncio.Event()
 
     @property
@@ -56,10 +60,14 @@ class Runner:
         return True
 
     async def sweep_forever(self) -> None:
-        """Once a second, and when a lease runs out, look for what is due and not driven: a lost wake-up costs one sweep."""
+        """Once a second, and when a lease runs out, look for what is due and not driven: a lost wake-up costs one sweep.
+
+        Leases of a worker whose session with PostgreSQL has ended run out at once: a killed worker costs two sweeps.
+        """
         while not self.draining.is_set():
             seconds = SWEEP_SECONDS
             try:
+                await self._end_leases_of_the_gone()
                 for due in await self._leases.due(tuple(self._drives)):
                     if await self.nudge(due.kind, due.subject_id):
                         self._meters.swept(due.kind, due.late)
@@ -69,6 +77,13 @@ class Runner:
                 log.warning("sweep failed, will try again", code=error.code, detail=error.detail)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.draining.wait(), seconds)
+
+    async def _end_leases_of_the_gone(self) -> None:
+        now = time.monotonic()
+        self._gone = {holder: self._gone.get(holder, now) for holder in await self._leases.gone(self._holder)}
+        for holder, since in self._gone.items():
+            if now - since >= GONE_SECONDS and (ended := await self._leases.let_run_out(holder)):
+                log.warning("a worker's session has ended; its leases are free", holder=holder, leases=ended)
 
     async def drain(self) -> None:
         """Stop claiming, let every driver finish what is in its hands and release its lease."""

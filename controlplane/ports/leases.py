@@ -87,6 +87,14 @@ class Leases(Protocol):
         """What is due and not driven: the sweeper's one query per second."""
         ...
 
+    async def gone(self, but: str) -> list[str]:
+        """Holders of leases, other than `but`, whose session with PostgreSQL has ended. That does not prove them dead."""
+        ...
+
+    async def let_run_out(self, holder: str) -> int:
+        """End the leases of a holder whose session is still gone, now; returns how many. Who takes them raises epochs as ever."""
+        ...
+
     async def soonest_expiry(self) -> float | None:
         """Seconds until the first held lease runs out unless its holder renews it; None if none is held."""
         ...

@@ -13,6 +13,7 @@ from controlplane.domain.plans import PLAN_SCHEMA_VERSION
 from controlplane.ports.leases import TTL_SECONDS, CommandRow, DueSubject, HeldLease, LeaseLostError
 
 from .engine_timeline import TIMELINE
+from .guard import KEY
 
 if TYPE_CHECKING:  # a unit of work has stores, one of which uses this file
     from .database import Database
@@ -46,6 +47,22 @@ _RELEASE = text(
 )
 _SOONEST = text(
     "select extract(epoch from min(expires_at) - clock_timestamp()) from leases where holder <> '' and expires_at > clock_timestamp()"
+)
+_FREE = f"pg_try_advisory_xact_lock_shared({KEY.format(holder='w.id')})"
+_GONE = text(
+    f"""
+    select w.id from workers w
+    where w.guarded and w.id <> :but and pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
+      and exists (select 1 from leases l where l.holder = w.id and l.expires_at > clock_timestamp())
+      and {_FREE}
+    """  # noqa: S608 -- constant
+)
+_LET_RUN_OUT = text(
+    f"""
+    update leases l set expires_at = clock_timestamp()
+    from workers w
+    where l.holder = :holder and w.id = l.holder and w.guarded and l.expires_at > clock_timestamp() and {_FREE}
+    """  # noqa: S608 -- constant
 )
 _COMMANDS = text(
     """
@@ -137,6 +154,17 @@ class PostgresLeases:
                 rows = await uow.session.execute(_DUE[kind], self._served | {"limit": limit})
                 found += [DueSubject(kind, row.id, row.late) for row in rows]
         return found
+
+    async def gone(self, but: str) -> list[str]:
+        """Holders whose guard's lock is free. Not soon after PostgreSQL's own start, when everybody's session is gone."""
+        async with self._database.engine() as uow:
+            return list((await uow.session.execute(_GONE, {"but": but})).scalars())
+
+    async def let_run_out(self, holder: str) -> int:
+        """End a gone holder's leases."""
+        async with self._database.engine() as uow:
+            ended = await uow.session.execute(_LET_RUN_OUT, {"holder": holder})
+            return int(ended.rowcount)  # type: ignore[attr-defined]  # a cursor result, which the annotation does not say
 
     async def soonest_expiry(self) -> float | None:
         """Seconds until the first held lease runs out unless it is renewed."""

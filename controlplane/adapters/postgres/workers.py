@@ -19,9 +19,9 @@ from .uow import as_json
 
 _TELL = text(
     f"""
-    insert into workers (id, version, schema_version, clusters, started_at, seen_at)
-    values (:id, :version, :schema, cast(:clusters as jsonb), now(), now())
-    on conflict (id) do update set seen_at = now()
+    insert into workers (id, version, schema_version, clusters, guarded, started_at, seen_at)
+    values (:id, :version, :schema, cast(:clusters as jsonb), :guarded, now(), now())
+    on conflict (id) do update set seen_at = now(), guarded = excluded.guarded
     returning {TIMELINE} as timeline
     """  # noqa: S608 -- constant
 )
@@ -73,11 +73,17 @@ async def workers_part(engine: AsyncEngine) -> Part:
     return Part(name="workers", state=state, needed=False, detail=f"{row.living} live")
 
 
-async def tell_worker(database: Database, holder: str, version: str, schema: int, clusters: Sequence[str]) -> int:
-    """Say that a worker lives; those not heard of for a minute are forgotten on the way. Returns PostgreSQL's timeline."""
+async def tell_worker(
+    database: Database, holder: str, version: str, schema: int, clusters: Sequence[str], *, guarded: bool = False
+) -> int:
+    """Say that a worker lives, and whether its `Guard` holds; those not heard of for a minute are forgotten on the way.
+
+    Returns PostgreSQL's timeline.
+    """
     async with database.engine() as uow:
         await uow.session.execute(text("delete from workers where seen_at < now() - interval '1 minute'"))
         values = {"id": holder, "version": version, "schema": schema, "clusters": as_json(list(clusters))}
+        values["guarded"] = guarded
         return int((await uow.session.execute(_TELL, values)).scalar_one())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -9,11 +10,14 @@ import pytest
 
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
+from controlplane.adapters.postgres.guard import Guard
 from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.adapters.postgres.workers import tell_worker
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.ports.leases import LeaseLostError
 from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
+from tests.contract.fleets import until_read
 from tests.plugins.database import Database
 from tests.support.registry import Fleet
 
@@ -120,3 +124,51 @@ async def test_the_sweeper_is_told_when_the_next_lease_runs_out_and_never_of_one
     assert 5 < soonest <= 12
     Fleet(database.owner).run("update leases set expires_at = now() - interval '1 second'")
     assert await leases.soonest_expiry() is None
+
+
+async def test_leases_of_a_holder_whose_session_ended_can_be_ended_at_once_and_those_of_others_not(
+    database: Database, transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    leases = PostgresLeases(transactions, ttl=3600)
+    guard = Guard(database.engine, "one")
+    holding = asyncio.create_task(guard.hold_forever())
+    held = await leases.take("rollout", rollout, "one")
+    assert held is not None
+    await asyncio.wait_for(guard.changed.wait(), 10)
+    await tell_worker(transactions, "one", "1", 1, [], guarded=True)
+    await _up_for_a_while(database)
+    assert await leases.gone("two") == []
+    assert await leases.let_run_out("one") == 0
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+
+    async def gone() -> bool:
+        return await leases.gone("two") == ["one"]
+
+    await until_read(gone)
+    assert await leases.gone("one") == [], "nobody judges himself"
+    assert await leases.let_run_out("one") == 1
+    assert await leases.take("rollout", rollout, "two") is not None
+    with pytest.raises(LeaseLostError):
+        await leases.renew(held)
+
+
+async def test_a_holder_that_never_held_its_lock_keeps_its_leases_for_their_time(
+    database: Database, transactions: Transactions, rollout: uuid.UUID
+) -> None:
+    leases = PostgresLeases(transactions)
+    assert await leases.take("rollout", rollout, "one") is not None
+    await tell_worker(transactions, "one", "1", 1, [])
+    await _up_for_a_while(database)
+    assert await leases.gone("two") == []
+    assert await leases.let_run_out("one") == 0
+
+
+async def _up_for_a_while(database: Database) -> None:
+    """Soon after PostgreSQL's start nobody counts as gone: everybody is connecting again."""
+
+    async def up() -> bool:
+        row = Fleet(database.owner).ask("select pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'")
+        return row == [(True,)]
+
+    await until_read(up)

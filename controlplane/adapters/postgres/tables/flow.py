@@ -223,12 +223,13 @@ class AuditCheckpoint(SQLModel, table=True):
 
 
 class Worker(SQLModel, table=True):
-    """A worker process that lives: its newest plan schema and the clusters it serves."""
+    """A worker process that lives: its newest plan schema and the clusters it serves. `guarded`: its session holds its own lock."""
 
     __tablename__ = "workers"
     id: str = Field(primary_key=True)
     version: str
     schema_version: int
     clusters: list[str] = json_field("[]")
+    guarded: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     started_at: datetime = instant(default_now=True)
     seen_at: datetime = instant(default_now=True)
