@@ -111,7 +111,7 @@ def test_a_target_that_went_back_further_than_it_began_starts_from_where_it_went
 
 def test_a_retry_of_nobody_that_can_be_retried_changes_nothing() -> None:
     made = begun()
-    waves, targets = list(made.memory.waves), dict(made.memory.targets)
+    states, targets = [wave.state for wave in made.memory.waves], dict(made.memory.targets)
     retry(made, "nobody")
-    assert (made.memory.waves, made.memory.targets) == (waves, targets)
+    assert ([wave.state for wave in made.memory.waves], made.memory.targets) == (states, targets)
     assert made.memory.rollout.state is RolloutState.RUNNING
