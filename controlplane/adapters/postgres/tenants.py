@@ -157,7 +157,11 @@ class PostgresTenants:
     async def installation(self) -> uuid.UUID:
         """The identity of this Seawall."""
         now = (await self._session.execute(text("select now()"))).scalar_one()
-        return uuid.UUID(str((await self._session.execute(sql.INSTALLATION, {"id": new_id(now)})).scalar_one()))
+        values = {"id": new_id(now)}
+        found = (await self._session.execute(sql.INSTALLATION, values)).scalar_one_or_none()
+        if found is None:  # somebody else named it in this moment: the next statement sees that
+            found = (await self._session.execute(sql.INSTALLATION, values)).scalar_one()
+        return uuid.UUID(str(found))
 
     async def _insert(self, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows in one statement that returns one row for each; a missing one is somebody else's row or a bug."""
