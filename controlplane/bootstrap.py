@@ -18,6 +18,7 @@ from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
 from controlplane.adapters.identity.oidc import OidcTokens
 from controlplane.adapters.identity.workloads import read_workloads
+from controlplane.adapters.metric_sources import DEFAULT, read_sources
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
 from controlplane.adapters.postgres.asks import PostgresAsks
@@ -111,17 +112,26 @@ class Container:
 
     @cached_property
     def gate_ports(self) -> GatePorts:
-        """What gates may ask: votes on record, and the metric source if one is configured."""
-        url = self.settings.metrics_source
+        """What gates may ask: votes on record, and the metric sources that are configured."""
+        sources = self.metric_sources
         return GatePorts(
             votes=PostgresVotes(self.database),
-            metrics=Prometheus(url) if url else None,
+            metrics=sources.get(DEFAULT),
+            sources=sources,
             endpoints=HttpEndpoints(self.database, self.secrets),
             asks=PostgresAsks(self.database, self.settings.public_url),
             facts=PostgresFacts(self.database.engine),
             signatures=self.signatures,
             expressions=self.expressions,
         )
+
+    @cached_property
+    def metric_sources(self) -> dict[str, Prometheus]:
+        """Prometheus APIs by name; `default` is the one that SEAWALL_METRICS_SOURCE names, unless the file has its own."""
+        settings = self.settings
+        plain = {DEFAULT: Prometheus(settings.metrics_source)} if settings.metrics_source else {}
+        listed = read_sources(settings.metrics_sources, self.secrets) if settings.metrics_sources else {}
+        return plain | listed
 
     @cached_property
     def anchors(self) -> Anchors | None:
@@ -210,4 +220,6 @@ class Container:
             await self.clusters.close()
         if (tokens := self.__dict__.get("tokens")) is not None:
             await tokens.close()
+        for source in self.__dict__.get("metric_sources", {}).values():
+            await source.close()
         await self.database.close()

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     metrics_source: str = Field(
         default="", description="Prometheus query API that metric gates ask; empty: every metric gate says unknown."
     )
+    metrics_sources: Path | None = Field(
+        default=None, description="YAML file: metric sources by name, with how to sign in at each."
+    )
     otlp_endpoint: str = Field(
         default="", description="OTLP/HTTP collector for traces; empty: traces stay in the process."
     )

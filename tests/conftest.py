@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.plugins.fleet",
     "tests.plugins.operations",
     "tests.plugins.prometheus",
+    "tests.plugins.storefront",
 ]

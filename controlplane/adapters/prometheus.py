@@ -1,61 +1,120 @@
 """Prometheus' HTTP API (also Azure Monitor workspaces, Mimir, Thanos): instant queries.
 
-Protocol: https://prometheus.io/docs/prometheus/latest/querying/api/ (instant queries, `vector` and `scalar` results).
+Protocol: https://prometheus.io/docs/prometheus/latest/querying/api/ (instant queries, `vector` and `scalar` results). Thanos is told to
+answer in full or not at all (`partial_response`); the others take no notice of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
 
-import httpx
+import aiohttp
+import orjson
 
 from controlplane.ports.gates import MetricsError, Series
 
 TIMEOUT_SECONDS = 10.0
+LARGEST_ANSWER = 64 * 2**20
+AT_ONCE = 64
+"""Connections to one source: what is asked beyond waits its turn within the timeout."""
 
 
-class Prometheus:
-    """One query endpoint. `token` gives a bearer token for each request, or an empty string for none."""
+class Token(Protocol):
+    """Where a bearer token comes from."""
 
-    def __init__(self, url: str, token: Callable[[], str] = str) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=url.rstrip("/"), timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
-        )
-        self._token = token
-
-    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
-        """Evaluate an instant query at a moment."""
-        token = self._token()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        form = {"query": promql, "time": f"{at.timestamp():.3f}"}
-        try:
-            answer = await self._client.post("/api/v1/query", data=form, headers=headers)
-        except httpx.HTTPError as error:
-            raise MetricsError(f"the metric source did not answer ({type(error).__name__})") from error
-        return _series(answer)
+    async def get(self) -> str:
+        """The token as it is now; raises MetricsError when there is none."""
+        ...
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.aclose()
+        ...
 
 
-def _series(answer: httpx.Response) -> list[Series]:
+class Prometheus:
+    """One query endpoint. `ca`: certificates (PEM) to trust instead of the machine's; connections are made at first use."""
+
+    def __init__(
+        self, url: str, token: Token | None = None, *, ca: Path | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._url = f"{url.rstrip('/')}/api/v1/query"
+        self._token = token
+        self._ca = ca
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def query(self, promql: str, at: datetime, stale: timedelta | None = None) -> Sequence[Series]:
+        """Evaluate an instant query at a moment."""
+        form = {"query": promql, "time": f"{at.timestamp():.3f}", "partial_response": "false"}
+        if stale is not None:
+            form["lookback_delta"] = f"{stale.total_seconds():.3f}"
+        headers = {"Authorization": f"Bearer {await self._token.get()}"} if self._token else {}
+        try:
+            async with self._connected().post(self._url, data=form, headers=headers, allow_redirects=False) as answer:
+                return _series(answer.status, await _body(answer))
+        except TimeoutError as error:
+            raise MetricsError(f"the metric source did not answer within {self._timeout:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise MetricsError(f"the metric source did not answer ({type(error).__name__})") from error
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        if self._token is not None:
+            await self._token.close()
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=_trust(self._ca), limit=AT_ONCE),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                trust_env=False,
+            )
+        return self._session
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext | bool:
+    if ca is None:
+        return True
     try:
-        body = answer.json()
+        return ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise MetricsError(f"the metric source's CA file {ca.name} can't be read ({type(error).__name__})") from error
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for part in answer.content.iter_chunked(2**16):
+        body += part
+        if len(body) > LARGEST_ANSWER:
+            raise MetricsError(f"the metric source answered more than {LARGEST_ANSWER // 2**20} MiB")
+    return bytes(body)
+
+
+def _series(status: int, text: bytes) -> list[Series]:
+    try:
+        body = orjson.loads(text)
     except ValueError as error:
-        raise MetricsError(f"the metric source answered {answer.status_code} and no JSON") from error
-    if answer.status_code != httpx.codes.OK or not isinstance(body, dict) or body.get("status") != "success":
+        raise MetricsError(f"the metric source answered {status} and no JSON") from error
+    if status != 200 or not isinstance(body, dict) or body.get("status") != "success":
         said = body.get("error", "") if isinstance(body, dict) else ""
-        raise MetricsError(f"the metric source answered {answer.status_code}: {said or 'no reason given'}")
+        raise MetricsError(f"the metric source answered {status}: {said or 'no reason given'}")
     data = body.get("data") or {}
-    if data.get("resultType") == "scalar":
-        return [_one({}, data["result"])]
-    if data.get("resultType") != "vector":
+    if data.get("resultType") not in ("scalar", "vector"):
         raise MetricsError(f"the query gives a {data.get('resultType')}, not an instant vector")
-    return [_one(item["metric"], item["value"]) for item in data["result"]]
+    try:
+        if data["resultType"] == "scalar":
+            return [_one({}, data["result"])]
+        return [_one(item["metric"], item["value"]) for item in data["result"]]
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise MetricsError("the metric source answered a result that can't be read") from error
 
 
-def _one(labels: dict[str, str], value: Sequence[Any]) -> Series:
+def _one(labels: Mapping[str, str], value: Sequence[Any]) -> Series:
     return Series(labels, float(value[1]), datetime.fromtimestamp(float(value[0]), UTC))

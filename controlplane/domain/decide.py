@@ -26,6 +26,7 @@ from controlplane.domain.engine import (
 )
 from controlplane.domain.gating import GateJudged, GateNow, Passage, Place, opening, passage
 from controlplane.domain.progress import (
+    blames_tenants,
     cancel_pending,
     cannot_go_on,
     send_wave_back,
@@ -119,8 +120,11 @@ def _judge_waves(draft: Draft, touched: set[int]) -> None:
 
 
 def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:
-    """A wave that waits at its gates: open all, one failed, or still waiting."""
-    state, gate = opening(draft.gates(wave.index, place), draft.now)
+    """A wave that waits at its gates: open all, one failed, or still waiting. Those of `during` must pass before it is done."""
+    standing = draft.gates(wave.index, place)
+    if place == "after" and _measurable(wave):
+        standing = (*draft.gates(wave.index, "during"), *standing)
+    state, gate = opening(standing, draft.now)
     if state == "failed" and gate is not None:
         _fail_at_gate(draft, wave, gate)
     elif state == "open" and place == "before":
@@ -133,8 +137,7 @@ def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:
 
 def _fail_at_gate(draft: Draft, wave: WaveNow, gate: GateNow) -> None:
     """A gate said no. Unless it named the tenants to blame (they go back by themselves), the whole wave goes back."""
-    named = any(draft.target(tenant).code == "gate-failed" for tenant in wave.order)
-    if gate.key.place != "before" and not named:
+    if gate.key.place != "before" and not blames_tenants(draft, wave):
         send_wave_back(draft, wave, f"gate {gate.kind}: {gate.reason}")
     _fail_wave(draft, draft.wave(wave.index), "gate-failed", f"gate {gate.kind}: {gate.reason}")
 
@@ -222,9 +225,13 @@ def _choose_forward(draft: Draft) -> tuple[str, ...]:
 
 
 def _unmeasured(draft: Draft, wave: WaveNow) -> bool:
-    """Whether a gate of the wave does not pass (yet) what the wave has changed; before the first change there is nothing to see."""
-    changed = wave.moving + wave.verified + wave.failed
-    return bool(changed) and opening(draft.gates(wave.index, "during"), draft.now)[0] != "open"
+    """Whether a gate of the wave does not pass (yet) what the wave has changed."""
+    return _measurable(wave) and opening(draft.gates(wave.index, "during"), draft.now)[0] != "open"
+
+
+def _measurable(wave: WaveNow) -> bool:
+    """Whether anybody runs what the wave brings; before the first change, and once all went back, there is nothing to see."""
+    return wave.moving + wave.verified > 0
 
 
 def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:

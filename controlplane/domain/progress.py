@@ -11,7 +11,7 @@ from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow,
 from controlplane.domain.gating import GateJudged, GateNow, Verdict, refuses
 from controlplane.domain.health import Health
 from controlplane.domain.plans import PlannedWave
-from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
+from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 
 _SAMPLE_SPACING = timedelta(seconds=1)
 _RESTORE = "Going back means restoring its database, which a person starts."
@@ -228,12 +228,17 @@ def _finish_soak(draft: Draft, target: TargetNow) -> None:
 
 def _goes_back_anyway(draft: Draft, wave: WaveNow) -> bool:
     """Whether the failure policy already sent this target's wave, or the whole rollout, back."""
-    if wave.code == "gate-failed":
+    if wave.code == "gate-failed" and not blames_tenants(draft, wave):
         return True
     policy = draft.memory.plan.on_failure.roll_back
     if policy == "wave":
         return wave.state == "failed"
     return policy == "rollout" and any(one.state == "failed" for one in draft.waves())
+
+
+def blames_tenants(draft: Draft, wave: WaveNow) -> bool:
+    """Whether a gate of the wave named those to blame; then only they go back, else the whole wave does."""
+    return any(draft.target(tenant).code == "gate-failed" for tenant in wave.order)
 
 
 def _look_going_back(draft: Draft, target: TargetNow, look: Looked) -> None:
@@ -272,7 +277,12 @@ def abort_forward(draft: Draft, wave: WaveNow) -> None:
 
 
 def take_gate(draft: Draft, change: GateJudged) -> int:
-    """A gate was judged. The tenants it blames go back at once, whatever the wave's limit says about their number."""
+    """A gate was judged. The tenants it blames go back at once, whatever the wave's limit says about their number.
+
+    In a wave that has failed only a further `fail` counts, for those still in flight: what failed it stays on record.
+    """
+    if draft.wave(change.key.wave).state is WaveState.FAILED and change.judged.verdict is not Verdict.FAIL:
+        return change.key.wave
     before = draft.memory.gates[change.key]
     gate = draft.judge_gate(change)
     if gate.verdict is Verdict.WAIT and gate.who and gate.who != before.who:
@@ -312,14 +322,14 @@ def _tell_asked(draft: Draft, gate: GateNow) -> None:
     draft.tell("gate-asked", {**asked, "changeRef": draft.memory.change_ref, "planHash": plan.plan_hash})
 
 
-def _blame(draft: Draft, target: TargetNow, reason: str) -> None:
+def _blame(draft: Draft, target: TargetNow, reason: str, code: str = "gate-failed") -> None:
     if target.state is TargetState.VERIFIED:
-        want_back(draft, target, "gate-failed", reason)
+        want_back(draft, target, code, reason)
     elif target.state in TARGET_FORWARD and target.phase == "":
-        fail(draft, target, "gate-failed", reason)
+        fail(draft, target, code, reason)
 
 
 def send_wave_back(draft: Draft, wave: WaveNow, reason: str) -> None:
     """Take a whole wave back, in flight or verified; work in the cluster's hands follows when it returns."""
     for tenant in wave.order:
-        _blame(draft, draft.target(tenant), reason)
+        _blame(draft, draft.target(tenant), reason, "wave-gate-failed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -49,8 +49,11 @@ class MetricsError(Exception):
 class Metrics(Protocol):
     """A Prometheus query API."""
 
-    async def query(self, promql: str, at: datetime) -> Sequence[Series]:
-        """Evaluate an instant query; raises `MetricsError`, also when it gives anything but a vector or a scalar."""
+    async def query(self, promql: str, at: datetime, stale: timedelta | None = None) -> Sequence[Series]:
+        """Evaluate an instant query; raises `MetricsError`, also when it gives anything but a vector or a scalar.
+
+        `stale`: an instant selector takes no sample older than this (the source's own default if None).
+        """
         ...
 
 
@@ -64,7 +67,9 @@ class Votes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatePorts:
-    """Everything a gate may ask. `metrics` None: no metric source is configured here; the others None: this process has none."""
+    """Everything a gate may ask. `metrics` None: no metric source is configured here; `sources`: others, by name; the others None:
+    this process has none.
+    """
 
     votes: Votes
     metrics: Metrics | None = None
@@ -75,11 +80,12 @@ class GatePorts:
     expressions: Expressions | None = None
     calendars: CalendarTimes | None = None
     probes: Probes | None = None
+    sources: Mapping[str, Metrics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class GateScene:
-    """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far.
+    """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far; `wave`: all of the wave.
 
     `targets`: before single targets, the tenants that are asked about in this look; elsewhere none.
     `blocked`: what must come before people are asked, empty if nothing; `change_ref`, `reason`: what the rollout was started with.
@@ -97,6 +103,15 @@ class GateScene:
     blocked: str = ""
     change_ref: str = ""
     reason: str = ""
+    wave: tuple[str, ...] = ()
+    environment: str = "production"
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Whom a gate judges: the whole wave before it starts, those who ask before single targets, else those it has changed."""
+        if self.key.place == "beforeEach":
+            return self.targets
+        return self.wave if self.key.place == "before" else self.changed
 
 
 type Evidence = Mapping[str, Any]

@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 
 from controlplane.domain.asking import why_not_yet
-from controlplane.domain.engine import Memory, WaveNow
+from controlplane.domain.engine import Memory, TargetNow, WaveNow
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict
-from controlplane.domain.rollouts import TargetState, WaveState
+from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
@@ -25,8 +25,12 @@ _STANDING: dict[WaveState, tuple[Place, ...]] = {
     WaveState.GATING: ("before",),
     WaveState.RUNNING: ("during",),
     WaveState.JUDGING: ("during", "after"),
+    WaveState.FAILED: ("during",),
 }
+"""A failed wave is watched on while targets of it are in flight: whoever turns bad later goes back too."""
 _UNTOUCHED = frozenset({TargetState.PENDING, TargetState.SKIPPED, TargetState.CANCELLED, TargetState.DEFERRED})
+_BACK = frozenset({TargetState.FAILED, TargetState.ROLLING_BACK, TargetState.ROLLED_BACK})
+"""Those don't run the release any more, or not for long: what they show is not the release's."""
 LOOKS_KEPT = 1000
 
 log = structlog.get_logger(__name__)
@@ -89,7 +93,7 @@ class Gatekeeper:
                 await task
 
     def _standing(self, wave: WaveNow) -> list[GateNow]:
-        places = _STANDING.get(wave.state, ())
+        places = _STANDING.get(wave.state, ()) if wave.state is not WaveState.FAILED or wave.in_flight else ()
         return [g for g in self._memory.gates.values() if g.key.wave == wave.index and g.key.place in places]
 
     async def _look_forever(self, gate: GateNow) -> None:
@@ -100,13 +104,20 @@ class Gatekeeper:
                 await asyncio.sleep(kind.interval(spec))
                 continue
             evidence, judged = await self._look(gate, spec, scene)
-            if (judged.verdict, judged.reason) != (
-                self._memory.gates[gate.key].verdict,
-                self._memory.gates[gate.key].reason,
-            ):
+            if self._news(gate.key, judged):
                 self._arrived.append(GateJudged(gate.key, judged, evidence))
                 self._wake.set()
             await asyncio.sleep(kind.interval(spec))
+
+    def _news(self, key: GateKey, judged: Judged) -> bool:
+        """Whether a verdict must be heard: it differs, or it blames somebody who has not begun to go back."""
+        said, wave = self._memory.gates[key], self._memory.waves[key.wave]
+        if judged.verdict is Verdict.FAIL:
+            blamed = [self._memory.targets[t] for t in judged.tenants if t in self._memory.targets]
+            return said.verdict is not Verdict.FAIL or any(_must_go_back(target) for target in blamed)
+        if wave.state is WaveState.FAILED:
+            return False
+        return (judged.verdict, judged.reason) != (said.verdict, said.reason)
 
     async def _look(self, gate: GateNow, spec: Any, scene: GateScene) -> tuple[Evidence, Judged]:
         """One look. An error on our side is `unknown`: it blames nobody."""
@@ -124,7 +135,7 @@ class Gatekeeper:
 
     def _scene(self, key: GateKey, targets: tuple[str, ...] = ()) -> GateScene:
         wave = self._memory.waves[key.wave]
-        changed = tuple(t for t in wave.order if self._memory.targets[t].state not in _UNTOUCHED)
+        changed = tuple(t for t in wave.order if self._memory.targets[t].state not in _UNTOUCHED | _BACK)
         return GateScene(
             rollout_id=uuid.UUID(self._memory.id),
             key=key,
@@ -138,4 +149,13 @@ class Gatekeeper:
             blocked=why_not_yet(self._memory, key),
             change_ref=self._memory.change_ref,
             reason=self._loaded.reason,
+            wave=wave.order,
+            environment=self._memory.plan.environment,
         )
+
+
+def _must_go_back(target: TargetNow) -> bool:
+    """Whether a target that a gate blames still runs the release and has a way back that it has not begun."""
+    if target.state is TargetState.VERIFIED:
+        return target.wants != "back" and target.way_back == "reapply"
+    return target.state in TARGET_FORWARD

@@ -76,6 +76,10 @@ class BareLoop:
                 return
             await changed.wait()
 
+    def deployment(self, namespace: str) -> Manifest | None:
+        """The namespace's Deployment as the watch showed it last."""
+        return self._seen.get(namespace)
+
     async def _follow(self) -> None:
         assert self._session is not None
         query = {"watch": "1", "labelSelector": "seawall.dev/managed=true", "timeoutSeconds": "3600"}

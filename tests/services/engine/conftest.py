@@ -75,6 +75,7 @@ class Stage:
     gates: list[Gate] = field(default_factory=list)
     runners: list[Runner] = field(default_factory=list)
     metrics_url: str = ""
+    asked: dict[str, Prometheus] = field(default_factory=dict)
 
     def worker(self, name: str, fleet: Gate | None = None) -> Runner:
         """Another worker in this process."""
@@ -92,9 +93,11 @@ class Stage:
 
     def gate_ports(self) -> GatePorts:
         """What gates may ask, with the metric source the test has set by the time a rollout is taken up."""
-        metrics = Prometheus(self.metrics_url) if self.metrics_url else None
+        if self.metrics_url and self.metrics_url not in self.asked:
+            self.asked[self.metrics_url] = Prometheus(self.metrics_url)
         endpoints = HttpEndpoints(self.transactions, LocalSecrets(), wait=0.01)
         asks = PostgresAsks(self.transactions, "https://seawall.example")
+        metrics = self.asked.get(self.metrics_url)
         return GatePorts(
             PostgresVotes(self.transactions),
             metrics,
@@ -157,6 +160,8 @@ async def stage(database: Database) -> AsyncIterator[Stage]:
     await sweep
     for gate in stage.gates:
         await gate.close()
+    for source in stage.asked.values():
+        await source.close()
     await cluster.close()
     await transactions.close()
     with contextlib.suppress(asyncio.CancelledError):
