@@ -39,6 +39,7 @@ class Entra(Wire):
     scope: str = Field(
         default=AZURE_MONITOR_SCOPE, description="What to ask a token for; by default Azure Monitor workspaces."
     )
+    ca: Path | None = Field(default=None, description="As for the source, but at the identity provider.")
 
 
 class MetricSource(Wire):
@@ -87,7 +88,7 @@ _SOURCES: TypeAdapter[dict[Name, MetricSource]] = TypeAdapter(dict[Name, MetricS
 
 def _token(source: MetricSource, secrets: Secrets) -> Token | None:
     if source.entra is not None:
-        return EntraToken(source.entra.scope)
+        return EntraToken(source.entra.scope, source.entra.ca)
     return SecretToken(secrets, source.token) if source.token else None
 
 

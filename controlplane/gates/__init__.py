@@ -14,6 +14,7 @@ from controlplane.ports.gates import Gate, TargetGate
 
 from .approval import ApprovalGate
 from .backup import BackupGate
+from .burn_rate import BurnRateGate
 from .evidence import EvidenceGate
 from .invariants import InvariantsGate
 from .metric import MetricGate
@@ -25,6 +26,7 @@ from .webhook import WebhookGate
 ALL: tuple[Gate[Any], ...] = (
     ApprovalGate(),
     BackupGate(),
+    BurnRateGate(),
     EvidenceGate(),
     InvariantsGate(),
     MetricGate(),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -39,7 +40,11 @@ class PrometheusServer:
             "--web.enable-otlp-receiver",
         ]
         self.child = Child("Prometheus", argv, folder / "prometheus.log")
-        self.child.await_ready(lambda: accepts(self._port), 60)
+        self.child.await_ready(self._answers, 60)
+
+    def _answers(self) -> bool:
+        """Whether it takes queries, which is later than that it listens."""
+        return accepts(self._port) and httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
 
     @property
     def url(self) -> str:

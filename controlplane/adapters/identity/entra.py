@@ -5,6 +5,8 @@ The library keeps a token until shortly before it ends, and reads the federated 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from azure.core.exceptions import AzureError
 from azure.identity.aio import WorkloadIdentityCredential
 
@@ -12,16 +14,20 @@ from controlplane.ports.gates import MetricsError
 
 
 class EntraToken:
-    """A token for one scope. The credential is made at first use: it needs AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE."""
+    """A token for one scope; `ca`: certificates to trust at the identity provider instead of the machine's.
 
-    def __init__(self, scope: str) -> None:
+    The credential is made at first use: it needs AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE.
+    """
+
+    def __init__(self, scope: str, ca: Path | None = None) -> None:
         self._scope = scope
+        self._trust = {"connection_verify": str(ca)} if ca else {}
         self._credential: WorkloadIdentityCredential | None = None
 
     async def get(self) -> str:
         """The token; raises MetricsError without the words of the identity provider, which may quote what it was sent."""
         try:
-            self._credential = self._credential or WorkloadIdentityCredential()
+            self._credential = self._credential or WorkloadIdentityCredential(**self._trust)
             return (await self._credential.get_token(self._scope)).token
         except (AzureError, ValueError, OSError) as error:
             raise MetricsError(f"no token for the metric source from Entra ID ({type(error).__name__})") from error

@@ -170,7 +170,7 @@ def test_a_metric_passes_after_enough_good_looks_and_never_without_a_measurement
 
 def test_a_failed_metric_names_the_tenants_to_blame() -> None:
     judged = MetricGate().judge(SPEC, scene(), measured(("a", 0.001), ("b", 0.04)))
-    assert judged == Judged(Verdict.FAIL, "0.04 > 0.01 (b)", tenants=("b",))
+    assert judged == Judged(Verdict.FAIL, "0.04 > 0.01 (b)", tenants=("b",), look="bad b")
 
 
 def test_a_sample_that_is_too_old_is_no_measurement() -> None:
