@@ -5,6 +5,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null | grep -v /shims/ || echo build/tools/bin/uv)
 BIN := .venv/bin
 FLEET ?= simulated
+WORKERS ?= 2
 LOCKED := .venv/.locked-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .PHONY: help setup lock check format test demo bench openapi docs clean
@@ -38,7 +39,7 @@ format: setup ## Fix what can be fixed
 	$(BIN)/ruff format .
 
 test: check ## Everything: lint, types, tests on real PostgreSQL, JetStream and kube-apiserver
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS)
 
 demo: setup ## A fleet of 24 tenants, a good and a bad release, live (FLEET=simulated|local|kubeconfig)
 	@$(BIN)/seawall demo --fleet $(FLEET)

@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.plugins.operations",
     "tests.plugins.prometheus",
     "tests.plugins.storefront",
+    "tests.plugins.spread",
 ]

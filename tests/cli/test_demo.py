@@ -40,7 +40,6 @@ async def test_on_the_simulated_fleet_three_go_back_and_the_rest_is_never_touche
 
 
 @pytest.mark.cluster
-@pytest.mark.xdist_group("cluster")
 @pytest.mark.timeout(1800)
 async def test_on_a_real_kube_apiserver_it_ends_the_same(cli: Cli, folder: Path) -> None:
     _check(await _demo(cli, folder / "demo", "local"), "local kube-apiserver")

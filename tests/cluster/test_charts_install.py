@@ -21,7 +21,7 @@ from tests.cluster.kube import Json, Kube, await_true
 from tests.cluster.objects import config_map, fresh_name, namespace
 from tests.support.charts import IMAGE
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.cluster
 
 HELM = Path(__file__).parents[2] / "helm"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}

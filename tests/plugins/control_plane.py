@@ -3,8 +3,7 @@
 `control_plane` is always one of our own: tests that stop, pause or read the audit log need that. `cluster_kubeconfig`
 also takes a cluster from outside, by envtest's convention: `KUBECONFIG` together with
 `SEAWALL_KUBECONFIG_WRITABLE=1`, the word that this cluster may be written to. Tests share the cluster, so each makes
-namespaces of its own. With pytest-xdist every worker process would start one; run suites that need it in one process,
-or with `--dist loadgroup` (every test that uses the fixture is in the group `cluster`).
+namespaces of its own. With pytest-xdist all of them run in one process (`tests.plugins.spread`).
 """
 
 from __future__ import annotations
@@ -16,14 +15,6 @@ from pathlib import Path
 import pytest
 
 from controlplane.adapters.kubernetes.local import LocalControlPlane
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One xdist group for all that use a cluster, so that one worker starts one control plane."""
-    for item in items:
-        if {"control_plane", "cluster_kubeconfig"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")

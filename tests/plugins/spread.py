@@ -1,0 +1,48 @@
+"""How `pytest -n 2` spreads the tests: all that use the shared control plane go to one process, the others anywhere.
+
+pytest-xdist's own groups are marks that its workers write into a test's id, which pytest 9.2 no longer lets them (its issue 1386:
+groups are ignored without a word). So the process that hands tests out decides by the id alone, and a collection warns of a test
+that needs the control plane and is not in the group: it would start a second one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+CLUSTER: Final = "cluster"
+_FOLDERS: Final = ("tests/cluster/", "tests/faults/")
+_PARAMETER: Final = "[kubernetes"
+_USES: Final = frozenset({"control_plane", "cluster_kubeconfig"})
+
+
+def group_of(nodeid: str) -> str:
+    """The tests that must run in one process share a name; any other test is alone under its own."""
+    return CLUSTER if nodeid.startswith(_FOLDERS) or _PARAMETER in nodeid else nodeid
+
+
+class Spread(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Hands out groups, the largest first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread:
+    """Asked by pytest-xdist for whatever `--dist` says."""
+    return Spread(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the control plane, and warn of a test that would start one of its own."""
+    for item in items:
+        if _USES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.cluster)
+            if group_of(item.nodeid) != CLUSTER:
+                advice = "move it to tests/cluster or tests/faults, or let `kubernetes` be its first parameter"
+                item.warn(pytest.PytestWarning(f"it uses the control plane outside of the group: {advice}"))
