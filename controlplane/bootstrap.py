@@ -175,6 +175,10 @@ class Container:
         path = self.settings.clusters
         return ClusterRegistry(read_clusters(path) if path else {})
 
+    def cluster_names(self) -> list[str]:
+        """The clusters that the file names."""
+        return sorted(read_clusters(self.settings.clusters)) if self.settings.clusters else []
+
     @cached_property
     def rollout_tools(self) -> RolloutTools:
         """What rollouts are planned and started with, as the API's fleet roles."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION
@@ -95,3 +95,18 @@ class Settings(BaseSettings):
         if self.audit_retention is not None and self.audit_retention < timedelta(days=30):
             raise ValueError("SEAWALL_AUDIT_RETENTION is at least P30D: the database refuses to remove younger rows")
         return self
+
+    @field_validator("database_url", "database_url_platform", "database_url_tenant", "database_url_engine")
+    @classmethod
+    def _is_postgresql(cls, url: str) -> str:
+        if url and not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be an address such as postgresql://user@host:5432/seawall")
+        return url
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _is_host_and_port(cls, address: str) -> str:
+        port = address.rpartition(":")[2]
+        if address and not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("must be host:port, such as 127.0.0.1:8080")
+        return address

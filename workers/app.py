@@ -17,6 +17,7 @@ import structlog
 
 from controlplane.adapters.postgres.leases import PostgresLeases
 from controlplane.bootstrap import Container
+from controlplane.domain.errors import DependencyError
 from controlplane.services.fleet import Fleet
 from controlplane.services.probing import FleetProbes
 from controlplane.settings import Settings
@@ -101,12 +102,18 @@ async def work(container: Container, clusters: frozenset[str] | None, stop: asyn
 
 
 def run(settings: Settings, clusters: Sequence[str] | None = None) -> None:
-    """Entry of `seawall work`: SIGTERM and SIGINT drain."""
+    """Entry of `seawall work`: SIGTERM and SIGINT drain. Raises DependencyError `cluster-not-configured`: it would wait for ever."""
+    container = Container(settings)
+    unknown = sorted(set(clusters or ()) - set(container.cluster_names()))
+    if unknown:
+        known = ", ".join(container.cluster_names()) or "none"
+        detail = f"SEAWALL_CLUSTERS names no cluster {unknown[0]}; it names: {known}. Correct --clusters, or the file."
+        raise DependencyError(detail, code="cluster-not-configured")
 
     async def main() -> None:
         stop = asyncio.Event()
         for sig in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-        await work(Container(settings), frozenset(clusters) if clusters else None, stop)
+        await work(container, frozenset(clusters) if clusters else None, stop)
 
     asyncio.run(main())

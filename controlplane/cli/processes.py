@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from controlplane.settings import Settings
 
 PANEL = "Processes: what production runs"
 
@@ -17,36 +20,34 @@ def register(app: typer.Typer) -> None:
 
 def serve() -> None:
     """Serve the API until SIGTERM."""
+    settings = settings_with("database_url_platform")
     from controlplane.api.server import run
-    from controlplane.settings import Settings
 
-    run(Settings())
+    run(settings)
 
 
 def work(
     clusters: Annotated[str, typer.Option("--clusters", help="Only these, separated by commas. Default: all.")] = "",
 ) -> None:
     """Drive rollouts and operations until SIGTERM; what is in hand is finished first."""
+    settings = settings_with("database_url_engine")
     from controlplane.adapters.telemetry import set_up_logging, set_up_tracing
-    from controlplane.settings import Settings
     from workers.app import run
 
-    settings = Settings()
     set_up_logging(settings.log_format)
     set_up_tracing("seawall-work", settings.otlp_endpoint)
-    run(settings, tuple(filter(None, clusters.split(","))) or None)
+    run(settings, tuple(filter(None, (name.strip() for name in clusters.split(",")))) or None)
 
 
 def relay() -> None:
     """Carry wake-ups and events from PostgreSQL to JetStream until SIGTERM."""
+    settings = settings_with("database_url_engine", "nats_url")
     import asyncio
     import signal
 
     from controlplane.adapters.telemetry import set_up_logging, set_up_tracing
-    from controlplane.settings import Settings
     from workers.relay import run
 
-    settings = Settings()
     set_up_logging(settings.log_format)
     set_up_tracing("seawall-relay", settings.otlp_endpoint)
 
@@ -62,13 +63,38 @@ def relay() -> None:
 def migrate() -> None:
     """Bring the database at SEAWALL_DATABASE_URL to this version's schema; one migrator at a time."""
     from controlplane.adapters.postgres.migrate import upgrade
+
+    from .output import say
+
+    upgrade(settings_with("database_url").database_url)
+    say("The database has this version's schema.")
+
+
+def settings_with(*needed: str) -> Settings:
+    """Read SEAWALL_* and check that what a process can't do without is there. Raises UsageError that names each variable.
+
+    Values are not repeated: addresses hold passwords.
+    """
+    from pydantic import ValidationError
+
     from controlplane.settings import Settings
 
     from .failures import UsageError
-    from .output import say
 
-    url = Settings().database_url
-    if not url:
-        raise UsageError("No database to migrate.", "Set SEAWALL_DATABASE_URL to the address of its owner.")
-    upgrade(url)
-    say("The database has this version's schema.")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        told = "; ".join(_said(e["loc"], e["msg"]) for e in faults)
+        raise UsageError(f"The environment can't be used: {told}.", "docs/reference/settings.md lists all.") from error
+    missing = [f"SEAWALL_{name.upper()}" for name in needed if not getattr(settings, name)]
+    if missing:
+        raise UsageError(
+            f"This process needs {' and '.join(missing)} in its environment.", "docs/reference/settings.md says more."
+        )
+    return settings
+
+
+def _said(place: tuple[int | str, ...], complaint: str) -> str:
+    plain = complaint.removeprefix("Value error, ")
+    return f"SEAWALL_{str(place[0]).upper()} {plain[:1].lower()}{plain[1:]}" if place else plain

@@ -38,11 +38,17 @@ def config(url: str) -> Config:
 def upgrade(url: str, revision: str = "head") -> None:
     """Apply what is missing up to `revision`, as the schema's owner.
 
-    Holds an advisory lock meanwhile; a second migrator waits a minute for it, then fails with `migration-running`.
+    Holds an advisory lock meanwhile; a second migrator waits a minute for it, then fails with `migration-running`. Raises
+    DependencyError `database-unavailable` if PostgreSQL can't be reached.
     """
     from alembic import command
 
-    with psycopg.connect(url, autocommit=True) as connection:
+    try:
+        opened = psycopg.connect(url, autocommit=True)
+    except psycopg.OperationalError as error:
+        detail = f"PostgreSQL can't be reached: {str(error).strip()}. Correct the address, or start the server."
+        raise DependencyError(detail, code="database-unavailable") from error
+    with opened as connection:
         connection.execute(f"set lock_timeout = '{_LOCK_WAIT}'")
         try:
             connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
