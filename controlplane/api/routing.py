@@ -192,7 +192,9 @@ def _tagged(request: Request, response: Response) -> Response:
     tag = response.headers.get("etag") or content_tag(bytes(response.body))
     response.headers["etag"] = tag
     response.headers.setdefault("cache-control", "no-cache")
-    if tag in [part.strip() for part in request.headers.get("if-none-match", "").split(",")]:
+    # A proxy that compresses marks tags as weak (W/"..."); for reads the two are the same (RFC 9110, 13.1.2).
+    seen = {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}
+    if seen & {tag, "*"}:
         return Response(status_code=304, headers={"etag": tag})
     return response
 

@@ -42,12 +42,17 @@ def test_each_operation_has_an_id_a_summary_its_errors_and_security(described: d
     for path, _, op in operations(described):
         assert op["summary"], path
         assert "application/problem+json" in op["responses"]["4XX"]["content"], path
-        signed = path.startswith("/v1/hooks/")
+        signed = path.startswith("/v1/hooks/") or path == "/v1/gates/{ask_id}:answer"
         assert bool(op.get("security")) != (op["operationId"] in OPEN or signed), path
 
 
 def test_each_post_asks_for_an_idempotency_key(described: dict[str, Any]) -> None:
-    without = {"/v1/rollouts:preview", "/v1/events", "/v1/hooks/{source}"}  # reads; deduplicated by their own ids
+    without = {
+        "/v1/rollouts:preview",
+        "/v1/events",
+        "/v1/hooks/{source}",
+        "/v1/gates/{ask_id}:answer",
+    }  # reads; deduplicated by their own ids
     for path, method, op in operations(described):
         if method == "post" and path not in without:
             asked = {p["name"] for p in op.get("parameters", []) if p["required"]}

@@ -184,6 +184,9 @@ async def test_each_read_has_an_etag_and_who_has_the_content_gets_304(api: Api) 
     again = await admin.get("/v1/whoami", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
+    for seen in (f'"other", W/{first.headers["etag"]}', "*"):
+        assert (await admin.get("/v1/whoami", headers={"if-none-match": seen})).status_code == 304
+    assert (await admin.get("/v1/whoami", headers={"if-none-match": '"other"'})).status_code == 200
 
 
 async def test_an_expired_key_is_refused_by_name(api: Api) -> None:

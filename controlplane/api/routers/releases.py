@@ -67,6 +67,9 @@ class Release(ReleaseSpec):
     digest: str
     created_at: datetime
     created_by: str
+    on_behalf_of: str = Field(
+        default="", description="Whom the CI run that registered it names as the one who set it off."
+    )
     proven_at: datetime | None
     proven_by: uuid.UUID | None
     hold: Hold | None = Field(description="The open hold of its bytes.")
