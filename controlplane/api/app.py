@@ -11,6 +11,7 @@ from controlplane import __version__
 from controlplane.bootstrap import Container
 
 from . import openapi, problems
+from .console import CONSOLE
 from .housekeeping import housekeeping
 from .observe import Observe
 from .routers import ROUTERS
@@ -46,7 +47,7 @@ def create_app(container: Container) -> FastAPI:
     openapi.install(app)
     app.state.container = container
     problems.install(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *CONSOLE):
         app.router.routes.extend(
             router.routes
         )  # as they are: including would build each route a second time, without our rules

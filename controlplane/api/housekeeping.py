@@ -1,4 +1,4 @@
-"""What the API clears up by itself: answers to idempotency keys older than 24 hours."""
+"""What the API clears up by itself: answers to idempotency keys older than 24 hours, and logins that are over."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ async def _forever(container: Container) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             await forget_intents(container)
+            await forget_sessions(container)
         except DependencyError as error:
-            log.warning("old intents not deleted, will try again", code=error.code)
+            log.warning("old intents and logins not deleted, will try again", code=error.code)
 
 
 async def forget_intents(container: Container) -> int:
@@ -46,3 +47,9 @@ async def forget_intents(container: Container) -> int:
         total += deleted
         if deleted < BATCH:
             return total
+
+
+async def forget_sessions(container: Container) -> int:
+    """Delete logins that are over, at most `BATCH`. Returns how many."""
+    async with container.database.platform() as uow:
+        return await uow.sessions.forget_expired(BATCH)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from controlplane.domain import moments
+
 from .options import Format
 
 if TYPE_CHECKING:
@@ -139,22 +141,7 @@ def when(text: Any, now: datetime | None = None) -> str:
     """A moment as people say it: `3 min ago`, `in 2 h`; older or later than two days as a date."""
     if not text:
         return ""
-    moment = datetime.fromisoformat(str(text))
-    seconds = (moment - (now or datetime.now(UTC))).total_seconds()
-    if abs(seconds) > 2 * 86400:
-        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
-    span = spell(abs(seconds))
-    return f"in {span}" if seconds > 0 else f"{span} ago"
-
-
-def spell(seconds: float) -> str:
-    """A span in one unit: `3.1 s`, `12 min`, `5 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return moments.when(datetime.fromisoformat(str(text)), now or datetime.now(UTC))
 
 
 def _dump(value: Any, output: Format) -> None:

@@ -103,6 +103,7 @@ def where_to_look(stack: Stack) -> list[str]:
         f"Seawall runs.  fleet: {stack.fleet.title}",
         f"  API             {stack.url}",
         f"  its description {stack.url}/v1/openapi.json",
+        f"  in a browser    {stack.url}/console",
         f"  key             {stack.key}",
         f"  data and logs   {stack.data}",
     ]

@@ -22,9 +22,11 @@ from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.looks import LookStore
 from controlplane.ports.stores.operations import OperationStore
 from controlplane.ports.stores.outbox import DeliveryStore, OutboxStore
+from controlplane.ports.stores.panel import PanelStore
 from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
 from controlplane.ports.stores.self_service import SelfServiceStore
+from controlplane.ports.stores.sessions import SessionStore
 from controlplane.ports.stores.tenants import TenantStore
 
 
@@ -52,6 +54,16 @@ class UnitOfWork(Protocol):
     @property
     def evidence(self) -> EvidenceStore:
         """What others attest: about releases, and tenants' backups."""
+        ...
+
+    @property
+    def panel(self) -> PanelStore:
+        """Reads of the web console."""
+        ...
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Logins of the web console."""
         ...
 
     @property

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controlplane.domain.errors import FieldError, InvalidError, NotFoundError, UnauthenticatedError
 from controlplane.domain.identity import CI, TENANT_OWNER, Principal, is_role
@@ -74,6 +74,11 @@ async def principal_of_key(transactions: Transactions, secret: str) -> Principal
     async with transactions.platform() as uow:
         record = await uow.keys.by_hash(digest_of_secret(secret))
         now = uow.now
+    return principal_from(check_in_force(record, now))
+
+
+def check_in_force(record: KeyRecord | None, now: datetime) -> KeyRecord:
+    """Give the key back if it may be used now. Raises UnauthenticatedError `invalid-key`, `revoked-key` or `expired-key`."""
     if record is None:
         raise UnauthenticatedError("This API key is not known here. Check that it is complete.", code="invalid-key")
     if record.revoked_at is not None:
@@ -85,7 +90,7 @@ async def principal_of_key(transactions: Transactions, secret: str) -> Principal
         raise UnauthenticatedError(
             f"The API key {record.prefix}... expired at {expired}. Ask for a new one.", code="expired-key"
         )
-    return principal_from(record)
+    return record
 
 
 def principal_from(record: KeyRecord) -> Principal:

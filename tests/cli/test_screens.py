@@ -10,9 +10,10 @@ from rich.console import Console
 
 from controlplane.cli.failures import Exit
 from controlplane.cli.look import change_of
-from controlplane.cli.output import spell, when
+from controlplane.cli.output import when
 from controlplane.cli.screens import plan_screen, rollout_screen
 from controlplane.cli.watching import exit_of, waits_for_person
+from controlplane.domain.moments import spell
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

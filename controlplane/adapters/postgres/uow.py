@@ -29,9 +29,11 @@ from .keys import PostgresKeys
 from .looks import PostgresLooks
 from .operations import PostgresOperations
 from .outbox import PostgresDeliveries, PostgresOutbox
+from .panel import PostgresPanel
 from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
 from .self_service import PostgresSelfService
+from .sessions import PostgresSessions
 from .tenants import PostgresTenants
 
 __all__ = ["PostgresUnitOfWork", "as_json"]
@@ -80,6 +82,16 @@ class PostgresUnitOfWork:
     def evidence(self) -> PostgresEvidence:
         """What others attest: about releases, and tenants' backups."""
         return PostgresEvidence(self.session)
+
+    @property
+    def panel(self) -> PostgresPanel:
+        """Reads of the web console."""
+        return PostgresPanel(self.session)
+
+    @property
+    def sessions(self) -> PostgresSessions:
+        """Logins of the web console."""
+        return PostgresSessions(self.session)
 
     @property
     def freezes(self) -> PostgresFreezes:

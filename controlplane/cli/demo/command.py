@@ -101,6 +101,7 @@ def _where(stack: Stack, fleet: str, seconds: float, *, keep: bool) -> None:
     rows = [
         ("it runs", "until Ctrl-C") if keep else ("run it again", again),
         ("API", f"{stack.url}   (description: {stack.url}/v1/openapi.json)"),
+        ("in a browser", f"{stack.url}/console"),
         ("key", stack.key),
         ("command line", "SEAWALL_PROFILE=demo seawall tenant list"),
         ("docs", "docs/index.md, docs/tutorial/first-rollout.md"),

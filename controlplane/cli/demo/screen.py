@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from controlplane.cli.look import change_of
-from controlplane.cli.output import spell, stdout
+from controlplane.cli.output import stdout
 from controlplane.cli.screens import rollout_screen
+from controlplane.domain.moments import spell
 
 from .scene import BROKEN
 from .story import Rolled, Standing

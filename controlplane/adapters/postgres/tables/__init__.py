@@ -29,6 +29,7 @@ from .registry import (
     TenantApp,
 )
 from .rollouts import Budget, BudgetMove, Command, Freeze, Lease, Preview, Reservation, Rollout, Step, Target, Wave
+from .sessions import ConsoleSession
 from .timelines import TimelineDifference, TimelineRow
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Command",
     "ConfigCurrent",
     "ConfigVersion",
+    "ConsoleSession",
     "Content",
     "Delivery",
     "Environment",
