@@ -21,7 +21,9 @@ def try_(
     release: Annotated[str, typer.Option("--release", help="Such as odoo/17.0.4")],
     tenant: Annotated[str, typer.Option("--tenant", "-t", help="Only this one.")] = "",
     selector: Selector = "",
-    environment: Annotated[str, typer.Option("--environment", "-e")] = "production",
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="Of which tenants' environments.")
+    ] = "production",
     strategy: Annotated[str, typer.Option("--strategy", help="What rollout.strategy is.")] = "",
     at: Annotated[str, typer.Option("--at", help="As if it were then: 2026-11-27T08:00:00Z.")] = "",
     output: Output = TABLE,

@@ -129,9 +129,9 @@ async def _release(facts: Facts, app: str, version: str, scene: GateScene) -> di
 async def _times(
     ports: GatePorts, calendars: Mapping[str, CalendarSpec], scene: GateScene
 ) -> Mapping[str, CalendarTime] | str:
-    if ports.calendars is None:
+    if ports.times is None:
         return "this process reads no calendars"
     try:
-        return await ports.calendars.at(calendars, "UTC", scene.now)
+        return await ports.times.at(calendars, "UTC", scene.now)
     except InvalidError as error:
         return error.detail

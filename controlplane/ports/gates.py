@@ -78,7 +78,7 @@ class GatePorts:
     facts: Facts | None = None
     signatures: Signatures | None = None
     expressions: Expressions | None = None
-    calendars: CalendarTimes | None = None
+    times: CalendarTimes | None = None
     probes: Probes | None = None
     sources: Mapping[str, Metrics] = field(default_factory=dict)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from controlplane.adapters.simulated.clock import Clock
 from controlplane.adapters.simulated.merge import json_copy
-from controlplane.adapters.simulated.pods import Pod, PodMaker, as_manifest
-from controlplane.adapters.simulated.profile import Profile, draw, fault_of
+from controlplane.adapters.simulated.pods import Pod, PodMaker, as_manifest, ended_manifest
+from controlplane.adapters.simulated.profile import Profile, draw, fault_of, message_of
 from controlplane.adapters.simulated.quota import Quotas, pod_usage
 from controlplane.adapters.simulated.store import Store, Stored
 from controlplane.domain.names import digest_of
@@ -75,7 +75,15 @@ class Controllers:
     def pods(self, namespace: str) -> list[Manifest]:
         """The pods of a namespace as objects."""
         now = self._clock.now()
-        return [as_manifest(pod, namespace, now) for _, running in self._of(namespace) for pod in running.pods]
+        found = [as_manifest(pod, namespace, now) for _, running in self._of(namespace) for pod in running.pods]
+        return [*found, *self._ended(namespace)]
+
+    def _ended(self, namespace: str) -> Iterator[Manifest]:
+        """The pods of Jobs that ended: they stay until their Job goes, and say what they had to say."""
+        for (kind, _), stored in self._store.objects.get(namespace, {}).items():
+            if kind == "Job" and complete(stored.obj):
+                template = (stored.obj.get("spec") or {}).get("template") or {}
+                yield ended_manifest(stored.obj, namespace, message_of(self.profile, namespace, template))
 
     def settle(self) -> None:
         """Take up a fleet loaded from a file: what was complete has its pods at once, the rest is rolled out anew."""

@@ -83,3 +83,19 @@ def as_manifest(pod: Pod, namespace: str, now: float) -> Manifest:
             "containerStatuses": [{"name": "main", "ready": ready, "state": state}],
         },
     }
+
+
+def ended_manifest(job: Manifest, namespace: str, message: str) -> Manifest:
+    """The pod of a Job that ended, as the API server would show it."""
+    name = job["metadata"]["name"]
+    ended = {"exitCode": 0, "reason": "Completed", **({"message": message} if message else {})}
+    labels = {"job-name": name, "batch.kubernetes.io/job-name": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"{name}-0", "namespace": namespace, "uid": f"{name}-0", "labels": labels},
+        "status": {
+            "phase": "Succeeded",
+            "containerStatuses": [{"name": "main", "ready": False, "state": {"terminated": ended}}],
+        },
+    }

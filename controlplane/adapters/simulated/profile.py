@@ -16,6 +16,9 @@ FAULT_ANNOTATION = "seawall.test/fault"
 DELAY_ANNOTATION = "seawall.test/delay"
 """On the same template, in seconds (`5s`): how long `slow-start` takes, or `crash-after-ready` stays ready."""
 
+MESSAGE_ANNOTATION = "seawall.test/message"
+"""On a Job's pod template: the termination message of its pod, here and in the stages of the local control plane."""
+
 type Fault = Literal["never-ready", "slow-start", "crash-after-ready", "job-fails", "job-hangs"]
 
 
@@ -29,6 +32,14 @@ class FaultRule(_Wire):
     namespace: str = "*"
     image: str = "*"
     fault: Fault
+
+
+class MessageRule(_Wire):
+    """Pods of Jobs in a namespace whose images match say this when they end. Patterns are shell globs."""
+
+    namespace: str = "*"
+    image: str = "*"
+    message: str
 
 
 class Profile(_Wire):
@@ -49,6 +60,7 @@ class Profile(_Wire):
     call: tuple[float, float] = (0.0, 0.0)
     """One call to the API server."""
     faults: tuple[FaultRule, ...] = Field(default=())
+    messages: tuple[MessageRule, ...] = Field(default=())
 
 
 def draw(seed: int, span: tuple[float, float], *names: object) -> float:
@@ -68,6 +80,15 @@ def fault_of(profile: Profile, namespace: str, template: dict[str, Any]) -> str:
         if fnmatchcase(namespace, rule.namespace) and any(fnmatchcase(image, rule.image) for image in images):
             return rule.fault
     return ""
+
+
+def message_of(profile: Profile, namespace: str, template: dict[str, Any]) -> str:
+    """What the pod of a Job says when it ends; empty for nothing."""
+    images = [str(one.get("image", "")) for one in (template.get("spec") or {}).get("containers") or []]
+    for rule in profile.messages:
+        if fnmatchcase(namespace, rule.namespace) and any(fnmatchcase(image, rule.image) for image in images):
+            return rule.message
+    return str(((template.get("metadata") or {}).get("annotations") or {}).get(MESSAGE_ANNOTATION, ""))
 
 
 def delay_of(template: dict[str, Any]) -> float | None:

@@ -104,10 +104,10 @@ async def _times(
     """What the calendars say now, or a sentence on why nobody knows."""
     if not any("calendar" in rule.uses for rule in rules):
         return {}
-    if tools.calendars is None:
+    if tools.times is None:
         return "this process reads no calendars"
     try:
-        return await tools.calendars.at(book.calendars, "UTC", now)
+        return await tools.times.at(book.calendars, "UTC", now)
     except InvalidError as error:
         return error.detail
 

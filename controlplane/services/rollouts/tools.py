@@ -18,7 +18,7 @@ from controlplane.ports.uow import UnitOfWork
 class RolloutTools:
     """`open` begins a transaction as `platform` (API) or `engine` (workers); `clusters` None: none can be asked here.
 
-    `gates` are the kinds of gate this installation has, besides the built-in soak. `expressions`, `calendars`: what
+    `gates` are the kinds of gate this installation has, besides the built-in soak. `expressions`, `times`: what
     evaluates risk rules (None: tenants that a rule might be about stay out); `gate_ports`: what gates may ask when a rollout is planned.
     """
 
@@ -26,5 +26,5 @@ class RolloutTools:
     clusters: Clusters | None = None
     gates: frozenset[str] = frozenset(GATES)
     expressions: Expressions | None = None
-    calendars: CalendarTimes | None = None
+    times: CalendarTimes | None = None
     gate_ports: GatePorts | None = None

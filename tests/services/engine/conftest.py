@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -34,6 +34,7 @@ from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import HeldLease
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
+from controlplane.services.probing import FleetProbes
 from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
 from tests.contract.fleets import until_read
@@ -83,7 +84,7 @@ class Stage:
         store, gate = PostgresEngineStore(self.transactions, meters), fleet or Gate(OneCluster(self.cluster))
 
         async def one(lease: HeldLease, stop: asyncio.Event) -> None:
-            await drive(store, gate, lease, stop, self.gate_ports(), meters)
+            await drive(store, gate, lease, stop, replace(self.gate_ports(), probes=FleetProbes(gate)), meters)
 
         drives = {"rollout": measured("rollout", one, meters)}
         runner = Runner(PostgresLeases(self.transactions), name, drives, meters=meters)

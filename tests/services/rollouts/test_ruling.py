@@ -79,7 +79,7 @@ async def test_inventory_before_a_peak_needs_a_rehearsal_younger_than_three_days
     )
     rule(fleet, when)
     fleet.config("calendars", "peak", {"ics": "x", "effect": "deny"})
-    planning = replace(tools, calendars=Calendars(starts_in=timedelta(days=5)))
+    planning = replace(tools, times=Calendars(starts_in=timedelta(days=5)))
     assert len((await plan(planning)).excluded) == 4
     async with tools.open() as uow:
         wish = EvidenceWish(kind="rehearsal", at=uow.now - timedelta(days=4))
@@ -90,7 +90,7 @@ async def test_inventory_before_a_peak_needs_a_rehearsal_younger_than_three_days
     made = await plan(planning)
     assert made.excluded == ()
     assert made.waves[0].before == ({"rules": {}},)
-    later = replace(tools, calendars=Calendars(starts_in=timedelta(days=30)))
+    later = replace(tools, times=Calendars(starts_in=timedelta(days=30)))
     assert (await plan(later)).excluded == ()
 
 

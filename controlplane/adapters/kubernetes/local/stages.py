@@ -8,6 +8,8 @@ A pod template asks for a fault by its annotation `seawall.test/fault`:
 | `slow-start` | ready only after `seawall.test/delay` (a Go duration, default `5s`) |
 | `crash-after-ready` | ready, and after `seawall.test/delay` (default `1s`) 0/1 CrashLoopBackOff |
 | `job-fails` | the pod of a Job exits with 1 |
+
+The pod of a Job that has the annotation `seawall.test/message` ends well and says that text as its termination message.
 """
 
 from __future__ import annotations
