@@ -129,6 +129,83 @@ def lift(ref: Ref, reason: Reason) -> None:
     say(f"{ref} is not held any more.")
 
 
+@group.command("attest")
+def attest(
+    ref: Ref,
+    kind: Annotated[str, typer.Option("--kind", help="security, rehearsal, performance-baseline, provenance, ...")],
+    result: Annotated[
+        list[str] | None, typer.Option("--result", help="name=value, may be given several times.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="It says that it failed.")] = False,
+    at: Annotated[str, typer.Option("--at", help="When it was measured; now if not given.")] = "",
+    url: Annotated[str, typer.Option("--url", help="Where a person can read more.")] = "",
+    envelope: Annotated[
+        Path | None,
+        typer.Option("--envelope", help="A signed attestation: a DSSE envelope as cosign attest writes it."),
+    ] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option("--certificate", help="PEM of the signer, then of intermediates.")
+    ] = None,
+    output: Output = TABLE,
+) -> None:
+    """Attest something about a release, for gates and risk rules. The newest of a kind counts; none ever changes."""
+    import json
+    from datetime import UTC, datetime
+
+    from .client import connect
+    from .output import show_one
+
+    app, version = split_ref(ref)
+    body: dict[str, Any] = {"kind": kind, "at": at or datetime.now(UTC).isoformat(), "passed": not failed, "url": url}
+    body |= {"results": {name: _number(value) for name, value in _pairs(result or [], "--result").items()}}
+    if envelope is not None:
+        body["envelope"] = json.loads(_read(envelope))
+        body["certificates"] = [_read(path) for path in certificate or ()]
+    made = connect().post(f"/v1/releases/{app}/{version}/evidence", body)
+    show_one(made, output, name=made["id"], table=lambda: typer.echo(f"{ref} {kind} {made['id']}"))
+
+
+@group.command("evidence")
+def evidence(
+    ref: Ref,
+    kind: Annotated[str, typer.Option("--kind", help="Only of this kind.")] = "",
+    output: Output = TABLE,
+) -> None:
+    """List what was attested about a release, newest first."""
+    from .client import connect
+    from .output import Column, column, show_list, when
+
+    app, version = split_ref(ref)
+    columns = [
+        column("KIND", "kind"),
+        Column("AT", lambda e: when(e["at"])),
+        Column("SAYS", lambda e: "passed" if e["passed"] else "FAILED"),
+        Column("RESULTS", lambda e: [f"{name}={value}" for name, value in e["results"].items()]),
+        Column("SIGNED", lambda e: "yes" if e["envelope"] else "no"),
+        column("BY", "reportedBy"),
+    ]
+    items = connect().pages(f"/v1/releases/{app}/{version}/evidence", kind=kind or None)
+    show_list(items, columns, output, name=lambda e: str(e["id"]))
+
+
+def _number(text: str) -> int | float | str:
+    """A result as JSON has it: a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _read(path: Path) -> str:
+    from .failures import UsageError
+
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    return path.read_text()
+
+
 def split_ref(ref: str) -> tuple[str, str]:
     """Split app/version. Raises UsageError."""
     from .failures import UsageError
@@ -150,13 +227,13 @@ def _ref(item: Json) -> str:
     return f"{item['app']}/{item['version']}"
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(texts: list[str], option: str = "--image") -> dict[str, str]:
     from .failures import UsageError
 
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"--image {text!r} is not name=reference.")
+            raise UsageError(f"{option} {text!r} is not name=value.")
         pairs[name] = value
     return pairs

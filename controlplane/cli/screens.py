@@ -104,8 +104,15 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
         *_groups("left out", plan["excluded"], plan.get("excludedCount"), lambda e: e.get("detail") or e["code"]),
         *_groups("will wait", plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['gate']}: {w['reason']}"),
     ]
-    notes = [("note", n["detail"]) for n in plan.get("notes") or ()]
+    notes = [("rule", rule_line(rule)) for rule in plan.get("rules") or ()]
+    notes += [("note", n["detail"]) for n in plan.get("notes") or ()]
     return Group(head, _plan_waves(plan), *(labelled(label, text) for label, text in [*lines, *notes] if text))
+
+
+def rule_line(rule: Mapping[str, Any]) -> str:
+    """A risk rule that applied: which, what it does to how many, and why."""
+    names = _few([str(name) for name in rule["examples"]])
+    return f"{rule['rule']} ({rule['effect']}, {rule['tenants']} tenants: {names}): {rule['reason']}"
 
 
 def _plan_waves(plan: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Cli
+from tests.support.signing import new_key, sign, statement
 
 CHART = Path(__file__).parents[2] / "helm" / "odoo-tenant"
 IMAGE = "web=registry.example/odoo@sha256:" + "1b7e" * 16
@@ -37,3 +38,23 @@ async def test_a_loose_image_is_refused_with_the_pointer_to_it(admin: Cli) -> No
 
 async def test_a_name_that_is_no_release_is_a_usage_error(admin: Cli) -> None:
     assert (await admin("release", "show", "odoo")).code == 2
+
+
+async def test_what_ci_attests_is_listed_with_its_results(admin: Cli, tmp_path: Path) -> None:
+    await admin("release", "register", "odoo/17.0.4", str(CHART), "--image", IMAGE)
+    made = await admin(
+        "release", "attest", "odoo/17.0.4", "--kind", "security", "--result", "critical=0", "--result", "tool=trivy"
+    )
+    assert made.code == 0, made.err
+    file = tmp_path / "attestation.json"
+    file.write_text(
+        json.dumps(sign(new_key(), statement(["sha256:" + "a" * 64], {}, "https://slsa.dev/provenance/v1")))
+    )
+    signed = await admin("release", "attest", "odoo/17.0.4", "--kind", "provenance", "--envelope", str(file))
+    assert signed.code == 0, signed.err
+    listed = await admin("release", "evidence", "odoo/17.0.4")
+    assert "critical=0" in listed.out
+    shown = json.loads((await admin("release", "evidence", "odoo/17.0.4", "--kind", "security", "-o", "json")).out)
+    assert shown["items"][0]["results"] == {"critical": 0, "tool": "trivy"}
+    wrong = await admin("release", "attest", "odoo/17.0.4", "--kind", "security", "--result", "critical")
+    assert (wrong.code, "--result 'critical' is not name=value" in wrong.err) == (2, True)
