@@ -71,7 +71,10 @@ class DriftLoop:
         async with self._transactions.engine() as uow:
             names = await uow.tenants.placed_on()
         for name in names:
-            if name not in self._ends and self._fleet.serves(name) and (cluster := self._fleet.peek(name)) is not None:
+            if name in self._ends or not self._fleet.serves(name):
+                continue
+            cluster = self._fleet.peek(name)
+            if cluster is not None and cluster.live():  # its Namespaces are known then, and with them what is missing
                 self._ends[name] = cluster.listen_for_drift(self.hear)
 
     async def _one(self, name: str, namespace: str) -> None:

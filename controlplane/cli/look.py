@@ -24,16 +24,17 @@ def changes(
     limit: Most = 50,
     output: Output = TABLE,
 ) -> None:
-    """What changed lately, newest first."""
+    """What changed lately, where, what stopped it, and what the way back is; newest first."""
     from .client import connect
     from .output import Column, column, show_list, when
 
     columns = [
         Column("WHEN", lambda c: when(c["at"])),
-        Column("WHAT", lambda c: f"{c['kind']}/{c['id']}"),
+        Column("WHAT", lambda c: c.get("what") or f"{c['kind']}/{c['id']}"),
         Column("CHANGE", lambda c: change_of(c["type"])),
-        column("TENANT", "tenant"),
-        Column("DETAIL", lambda c: brief(c["data"])),
+        Column("WHERE", lambda c: c.get("where") or ()),
+        Column("WHAT STOPPED IT", lambda c: c.get("stopped") or brief(c["data"])),
+        column("WAY BACK", "wayBack"),
     ]
     found = connect().pages("/v1/changes", most=limit, since=since_of(since), cluster=cluster or None, app=app or None)
     show_list(found, columns, output, name=lambda c: f"{c['kind']}/{c['id']}")

@@ -81,6 +81,12 @@ def wall_objects(
     )
 
 
+def wall_names(kind: str) -> frozenset[str]:
+    """The names that wall objects of a kind have in every tenant's namespace."""
+    made = wall_objects(Place("t", "production", "t"), TierSpec(), ClusterSpec())
+    return frozenset(one["metadata"]["name"] for one in made if one["kind"] == kind)
+
+
 def walls_hash(objects: tuple[Manifest, ...], labels: Mapping[str, str]) -> str:
     """One hash of all that the walls should be: equal hashes mean there is nothing to change."""
     return digest_of({"objects": list(objects), "labels": dict(labels)})

@@ -126,6 +126,8 @@ async def test_changes_say_what_changed_newest_first_and_page(admin: httpx.Async
         "freeze.created.v1",
         "cluster.created.v1",
     ]
+    assert items[1]["wayBack"] == f"DELETE /v1/freezes/{made['id']} lets forward work start again"
+    assert (items[2]["what"], items[2]["where"]) == ("cluster c", ["c"])
     seen: list[str] = []
     url: str | None = "/v1/changes?limit=1"
     while url:

@@ -316,7 +316,6 @@ async def test_drift_on_a_real_cluster_is_found_by_its_watches_and_repaired_unde
     name = fresh_name("drift")
     loop = DriftLoop(real.transactions, real.tools.fleet)
     assert (await real.onboard(name)).state == "succeeded"
-    await loop.step()
 
     async def repaired() -> Any:
         await loop.step()

@@ -13,6 +13,7 @@ import structlog
 
 from controlplane.adapters.fleet.states import Quota, namespace_view, quota_of, tightest, workload_state
 from controlplane.domain.health import WorkloadState
+from controlplane.domain.names import TENANT_LABEL
 from controlplane.ports.clusters import Manifest, NamespaceChange, NamespaceView
 
 BEAT = 5.0
@@ -59,6 +60,10 @@ class FleetCache:
     def namespaces(self) -> list[NamespaceView]:
         """All marked Namespaces, by name."""
         return [self._namespaces[name] for name in sorted(self._namespaces)]
+
+    def tenants(self) -> list[str]:
+        """The marked Namespaces that are tenants'."""
+        return [name for name, view in self._namespaces.items() if TENANT_LABEL in view.labels and not view.terminating]
 
     def quota(self, namespace: str) -> Quota | None:
         """Used and hard of the namespace's quotas; None if no quota is seen."""

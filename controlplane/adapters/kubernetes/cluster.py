@@ -58,7 +58,7 @@ class KubernetesCluster:
         self._cache.subscribe(self._gauge)
         self._signs = Signs(name)
         self._watches = Watches(lambda one: KindWatch(one, transport, self._cache, self._beat, self._signs), KINDS)
-        self._drift = DriftWatches(transport, self._signs, DRIFT)
+        self._drift = DriftWatches(transport, self._signs, self._cache, DRIFT)
 
     def _gauge(self, change: NamespaceChange) -> None:
         if change.liveness:

@@ -13,12 +13,14 @@ import aiohttp
 import orjson
 import structlog
 
+from controlplane.adapters.fleet.cache import FleetCache
 from controlplane.adapters.fleet.signs import Signs
 from controlplane.adapters.kubernetes.identities import reader
 from controlplane.adapters.kubernetes.reads import pages
 from controlplane.adapters.kubernetes.transport import METADATA_ONLY, RefusedError, Request, Transport
 from controlplane.adapters.kubernetes.watches import SELECTOR, ExpiredError, Watched
 from controlplane.domain.errors import SeawallError
+from controlplane.domain.walls_objects import wall_names
 
 _SILENCE = 150.0
 """Seconds without a byte after which a watch is opened anew: the server sends a bookmark about once a minute."""
@@ -30,9 +32,10 @@ _log = structlog.get_logger(__name__)
 class DriftWatches:
     """One task per kind, started with the first listener."""
 
-    def __init__(self, transport: Transport, signs: Signs, kinds: tuple[Watched, ...]) -> None:
+    def __init__(self, transport: Transport, signs: Signs, cache: FleetCache, kinds: tuple[Watched, ...]) -> None:
         self._transport = transport
         self._signs = signs
+        self._cache = cache
         self._kinds = kinds
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,7 +65,7 @@ class DriftWatches:
                 await asyncio.sleep(_PAUSE)
 
     async def _list(self, watched: Watched, known: set[tuple[str, str]]) -> str:
-        """Take in all objects; what was there at the last list and is not any more was deleted meanwhile."""
+        """Take in all objects; what was there at the last list, or belongs to every tenant's walls, and is not there is gone."""
         version, seen = "", set[tuple[str, str]]()
         what = f"list marked {watched.kind} objects"
         async for items, at in pages(self._transport, watched.path, what, SELECTOR, metadata_only=True):
@@ -70,7 +73,8 @@ class DriftWatches:
             for one in items:
                 seen.add((one["metadata"].get("namespace", ""), one["metadata"]["name"]))
                 self._signs.see(watched.kind, one["metadata"])
-        for namespace, name in known - seen:
+        walls = {(home, name) for home in self._cache.tenants() for name in wall_names(watched.kind)}
+        for namespace, name in (known | walls) - seen:
             self._signs.gone(watched.kind, namespace, name)
         known.clear()
         known |= seen

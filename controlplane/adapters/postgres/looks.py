@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.domain.changes import RolloutFacts
 from controlplane.ports.stores.looks import AuditFilter, AuditRecord, ChangePosition, ChangeRecord
 
 _CHANGES = text(
@@ -28,6 +30,19 @@ _CHANGES = text(
         or (h.at, h.subject_kind, h.subject_id, h.seq) < (cast(:at as timestamptz), :kind, :id, :seq))
     order by h.at desc, h.subject_kind desc, h.subject_id desc, h.seq desc limit :limit
     """
+)
+_ROLLOUTS = text(
+    """
+    select cast(r.id as text) as id, r.app, r.release_version as version, r.kind, r.environment, r.state,
+      coalesce((select array_agg(distinct e.cluster order by e.cluster) from targets t join environments e using (tenant, environment)
+                where t.rollout_id = r.id), '{}') as clusters,
+      coalesce((select jsonb_object_agg(state, n) from
+                (select state, count(*) as n from targets t where t.rollout_id = r.id group by state) c), '{}') as counts
+    from rollouts r where r.id = any(cast(:ids as uuid[]))
+    """
+)
+_CLUSTERS = text(
+    "select tenant, array_agg(distinct cluster order by cluster) as clusters from environments where tenant = any(:tenants) group by tenant"
 )
 _AUDIT = text(
     """
@@ -57,6 +72,16 @@ class PostgresLooks:
         position = {"at": at, "kind": kind, "id": subject, "seq": seq}
         values = {"since": since, "cluster": cluster, "app": app, "limit": limit, **position}
         return [ChangeRecord(*row) for row in await self._session.execute(_CHANGES, values)]
+
+    async def rollouts(self, ids: Collection[str]) -> dict[str, RolloutFacts]:
+        """Rollouts as they stand."""
+        rows = await self._session.execute(_ROLLOUTS, {"ids": sorted(ids)}) if ids else ()
+        return {row.id: RolloutFacts(**row._mapping) for row in rows}  # noqa: SLF001 -- SQLAlchemy's public name
+
+    async def clusters_of(self, tenants: Collection[str]) -> dict[str, list[str]]:
+        """Clusters of tenants."""
+        rows = await self._session.execute(_CLUSTERS, {"tenants": sorted(tenants)}) if tenants else ()
+        return {row.tenant: row.clusters for row in rows}
 
     async def audit(self, wanted: AuditFilter, before: int | None, limit: int) -> list[AuditRecord]:
         """Audit rows, newest first."""

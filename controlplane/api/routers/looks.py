@@ -12,11 +12,13 @@ from controlplane.api.dependencies import Call, may
 from controlplane.api.etags import respond
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
+from controlplane.domain.changes import Told
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import Name
 from controlplane.domain.quantities import parse_duration
 from controlplane.domain.wire import Wire
 from controlplane.ports.stores.looks import ChangeRecord
+from controlplane.services.looks import explained
 
 router = feature_router("look")
 
@@ -36,6 +38,12 @@ class Change(Wire):
     type: str = Field(description="Its event type, dev.seawall.<kind>.<change>.v1.")
     tenant: str | None
     data: dict[str, Any]
+    what: str = Field(description="What changed, in a few words.")
+    where: list[str] = Field(description="The clusters it concerns.")
+    stopped: str = Field(description="What stopped it, where this change says that something does not go on.")
+    way_back: str = Field(
+        description="What can be done about it as things stand now; empty: nothing, or nothing is needed."
+    )
 
 
 @router.get("/v1/changes", operation_id="listChanges", response_model=Page[Change])
@@ -48,12 +56,12 @@ async def changes(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """List what changed, newest first."""
+    """List what changed, where, what stopped it, and what the way back is now; newest first."""
     after: Any = decode(cursor, datetime, str, str, int)
     async with call.transaction() as uow:
         start = parse_since(since or "PT2H", uow.now)
-        rows = await uow.looks.changes(start, cluster, app, after, limit + 1)
-    return respond(page(request, rows, limit, show=_change, position=lambda r: [r.at.isoformat(), r.kind, r.id, r.seq]))
+        rows = await explained(uow, await uow.looks.changes(start, cluster, app, after, limit + 1))
+    return respond(page(request, rows, limit, show=_change, position=_position))
 
 
 def parse_since(text: str, now: datetime) -> datetime:
@@ -70,5 +78,11 @@ def parse_since(text: str, now: datetime) -> datetime:
     return moment
 
 
-def _change(record: ChangeRecord) -> Change:
-    return Change(**vars(record))
+def _position(row: tuple[ChangeRecord, Told]) -> list[str | int]:
+    record = row[0]
+    return [record.at.isoformat(), record.kind, record.id, record.seq]
+
+
+def _change(row: tuple[ChangeRecord, Told]) -> Change:
+    record, told = row
+    return Change(**vars(record), what=told.what, where=list(told.where), stopped=told.stopped, way_back=told.way_back)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from controlplane.domain.changes import RolloutFacts
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ class LookStore(Protocol):
         self, since: datetime, cluster: str | None, app: str | None, after: ChangePosition | None, limit: int
     ) -> list[ChangeRecord]:
         """What changed since a time, on a cluster, of an app; newest first."""
+        ...
+
+    async def rollouts(self, ids: Collection[str]) -> dict[str, RolloutFacts]:
+        """How these rollouts stand now, by id."""
+        ...
+
+    async def clusters_of(self, tenants: Collection[str]) -> dict[str, list[str]]:
+        """The clusters of tenants."""
         ...
 
     async def audit(self, wanted: AuditFilter, before: int | None, limit: int) -> list[AuditRecord]:
