@@ -229,3 +229,16 @@ async def test_a_stream_ends_when_the_process_drains_and_goes_on_elsewhere_after
                 seen.append(line)
                 api.container.draining.set()
     assert seen == ["id: 1"]
+
+
+async def test_changes_say_of_a_rollout_what_where_and_how_back_as_it_stands_now(api: Api, fleet: Fleet) -> None:
+    client, rollout = await running(api, fleet)
+    ((total,),) = fleet.ask("select count(*) from targets")
+    finish(fleet)
+    items = (await client.get("/v1/changes?since=PT1H")).json()["items"]
+    mine = next(item for item in items if item["kind"] == "rollout" and item["id"] == rollout)
+    assert mine["what"] == "deploy of odoo/17.0.4 in production"
+    assert mine["where"] == ["aks-1"]
+    assert mine["wayBack"] == (
+        f"1 tenant went back already; a rollout of kind rollback takes {total - 2} tenants back that run it"
+    )
