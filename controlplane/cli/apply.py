@@ -28,6 +28,7 @@ KINDS = {
     "person": "people",
     "endpoint": "endpoints",
     "trust": "trusts",
+    "criterion": "criteria",
 }
 """Configuration kinds, one of them and many."""
 ORDER = list(KINDS)

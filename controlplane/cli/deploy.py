@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,15 @@ def deploy(
     reason: Reason = "",
     change_ref: Annotated[str, typer.Option("--change-ref", help="Number of the change in your ITSM.")] = "",
     accept_no_way_back: AcceptNoWayBack = "",
+    emergency: Annotated[
+        str, typer.Option("--emergency", metavar="CRITERION", help="Take the emergency lane; --reason says why.")
+    ] = "",
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", help="In the emergency lane: a kind of gate to leave out, or window.")
+    ] = None,
+    pass_freeze: Annotated[
+        list[str] | None, typer.Option("--pass-freeze", help="In the emergency lane: the id of a freeze to pass.")
+    ] = None,
     yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = "",
@@ -36,6 +45,7 @@ def deploy(
     client = connect()
     seconds = seconds_of(timeout) if timeout else None
     body = body_of(release, selector, environment, strategy, reason=reason, changeRef=change_ref)
+    body |= lane_of(emergency, reason, skip or [], pass_freeze or [])
     plan = client.post("/v1/rollouts:preview", body)
     stdout().print(plan_screen(plan, client.fleet))
     if not yes:
@@ -46,3 +56,16 @@ def deploy(
         say(f"Rollout {made['id']} is {made['state']}.")
         return
     raise typer.Exit(watch_rollout(client, str(made["id"]), timeout=seconds))
+
+
+def lane_of(criterion: str, reason: str, skip: list[str], freezes: list[str]) -> dict[str, Any]:
+    """The part of a body that takes the emergency lane; nothing without a criterion. Raises UsageError."""
+    from .failures import UsageError
+
+    if not criterion:
+        if skip or freezes:
+            raise UsageError("--skip and --pass-freeze go with --emergency.")
+        return {}
+    if not reason:
+        raise UsageError("An emergency needs a --reason: somebody else looks at it afterwards.")
+    return {"emergency": {"criterion": criterion, "reason": reason, "skip": skip, "freezes": freezes}}

@@ -104,6 +104,7 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
         *_groups("left out", plan["excluded"], plan.get("excludedCount"), lambda e: e.get("detail") or e["code"]),
         *_groups("will wait", plan["waitingFor"], plan.get("waitingCount"), lambda w: f"{w['gate']}: {w['reason']}"),
     ]
+    lines += _lane_lines(plan.get("emergency"))
     notes = [("rule", rule_line(rule)) for rule in plan.get("rules") or ()]
     notes += [("note", n["detail"]) for n in plan.get("notes") or ()]
     return Group(head, _plan_waves(plan), *(labelled(label, text) for label, text in [*lines, *notes] if text))
@@ -113,6 +114,16 @@ def rule_line(rule: Mapping[str, Any]) -> str:
     """A risk rule that applied: which, what it does to how many, and why."""
     names = _few([str(name) for name in rule["examples"]])
     return f"{rule['rule']} ({rule['effect']}, {rule['tenants']} tenants: {names}): {rule['reason']}"
+
+
+def _lane_lines(lane: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What an emergency leaves out, each by name."""
+    if not lane:
+        return []
+    gates = [f"{g['kind']} {g['place']}{' ' + g['wave'] if g['wave'] else ''}" for g in lane["leftOut"]]
+    windows = ["closed windows"] if "window" in lane["skip"] else []
+    out = [*gates, *windows, *(f"freeze {one}" for one in lane["freezes"])]
+    return [("emergency", f"{lane['criterion']}: {lane['reason']}"), ("does without", ", ".join(out) or "nothing")]
 
 
 def _plan_waves(plan: Mapping[str, Any]) -> Any:

@@ -15,7 +15,8 @@ WAIT = timedelta(seconds=1)
 class EnvironmentRow:
     """An environment as its locked row says. `current` is the revision its app runs, `verified` the newest verified one; 0: none.
 
-    `queued`: a rollout this one waits behind has not settled this target yet; `moved_by_earlier`: such a one made `current`.
+    `queued`: a rollout this one waits behind has not settled this target yet, and `earlier` says which and where it is;
+    `moved_by_earlier`: such a one made `current`.
     """
 
     tenant: str
@@ -30,6 +31,7 @@ class EnvironmentRow:
     verified: int = 0
     queued: bool = False
     moved_by_earlier: bool = False
+    earlier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,11 @@ def _refused_by_registry(target: TargetNow, row: EnvironmentRow, rollout: str, n
             "defer", "tenant-deferred", f"the tenant asked to wait until {row.deferred_until:%Y-%m-%dT%H:%MZ}"
         )
     if row.slot_id is not None and row.slot_id != rollout:
-        return Refusal("wait", "busy", f"another change ({row.slot_id}) has this environment's slot")
+        where = f": {row.earlier}" if row.earlier else ""
+        return Refusal("wait", "busy", f"another change ({row.slot_id}) has this environment's slot{where}")
     if row.queued:
-        return Refusal("wait", "queued", "an earlier rollout has this target before us")
+        where = f": {row.earlier}" if row.earlier else ""
+        return Refusal("wait", "queued", f"an earlier rollout has this target before us{where}")
     if row.dirty and target.attempt == 1:
         return Refusal("defer", "dirty", "an earlier change is stuck here; a person's retry or rollback comes first")
     if row.current != target.base_revision and row.moved_by_earlier:

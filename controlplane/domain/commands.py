@@ -7,7 +7,7 @@ from dataclasses import replace
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import CommandSeen, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, Judged, Place, Verdict, opening
-from controlplane.domain.progress import abort_forward, cancel_pending
+from controlplane.domain.progress import abort_forward, cancel_pending, yield_to
 from controlplane.domain.rollouts import TARGET_RETRYABLE, RolloutState, TargetState, WaveState
 
 _R = RolloutState
@@ -31,6 +31,8 @@ def take_command(draft: Draft, command: CommandSeen) -> set[int]:
             _abort(draft, command)
         case "supersede":
             _supersede(draft, command)
+        case "preempt":
+            return _preempt(draft, command)
         case "retry":
             return _retry(draft, command)
     return set()
@@ -63,6 +65,16 @@ def _supersede(draft: Draft, command: CommandSeen) -> None:
         draft.move_rollout(_R.RUNNING)
 
 
+def _preempt(draft: Draft, command: CommandSeen) -> set[int]:
+    """An emergency wants some of the tenants: they yield now, or as soon as that interrupts nothing."""
+    by, named = str(command.body.get("rollout", "")), command.body.get("tenants")
+    mine = [t for t in named if t in draft.memory.targets] if isinstance(named, list) else []
+    if not mine:
+        return set()
+    draft.tell("preempted", {"by": command.actor, "rollout": by, "tenants": mine})
+    return {wave for tenant in mine if (wave := yield_to(draft, draft.target(tenant), by)) is not None}
+
+
 def _retry(draft: Draft, command: CommandSeen) -> set[int]:
     """Start a new attempt with identical content for targets that failed, were skipped, deferred or cancelled."""
     if draft.rollout.abort:
@@ -86,7 +98,15 @@ def _retry(draft: Draft, command: CommandSeen) -> set[int]:
 
 def _again(draft: Draft, target: TargetNow) -> None:
     fresh = replace(
-        target, failed=False, code="", reason="", soak_since=None, samples=0, sampled_at=None, retry_at=None
+        target,
+        failed=False,
+        code="",
+        reason="",
+        soak_since=None,
+        samples=0,
+        sampled_at=None,
+        retry_at=None,
+        yields_to="",
     )
     draft.move(fresh, TargetState.PENDING, attempt=target.attempt + 1, base_revision=_runs(target))
 

@@ -65,6 +65,7 @@ class TargetNow:
     ill_since: datetime | None = None
     retry_at: datetime | None = None
     waiting_since: datetime | None = None
+    yields_to: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -181,13 +182,15 @@ class RolloutNow:
 class Frozen:
     """Freezes in force for this rollout: `all_reason` if everything is frozen, else the tenants that are.
 
-    `version` is the fleet budget row's when they were read; `until`: when the first of them ends by itself.
+    `version` is the fleet budget row's when they were read; `until`: when the first of them ends by itself; `passes`: ids of those that
+    an emergency goes past, which are not among them.
     """
 
     all_reason: str = ""
     tenants: frozenset[str] = frozenset()
     version: int = -1
     until: datetime | None = None
+    passes: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -47,6 +47,10 @@ _ROLLOUT = _of(
         "resumed": ("A person let it go on.", ("by",)),
         "aborting": ("A person ends it; what is in flight finishes or goes back.", ("by", "inFlight", "reason")),
         "superseded": ("Another rollout takes its place.", ("by",)),
+        "preempted": (
+            "An emergency goes before it for some tenants: now, or when they come to a place where they may yield.",
+            ("by", "rollout", "tenants"),
+        ),
         "retried": ("Failed or deferred targets are tried again.", ("by", "waves")),
         "succeeded": ("It ended as it should.", _ENDED),
         "failed": ("It ended without success; the reason says why.", _ENDED),
@@ -135,6 +139,16 @@ _AUDIT = _of(
         )
     },
 )
+_EMERGENCY = _of(
+    "emergency",
+    {
+        "started": (
+            "A change took the emergency lane; somebody else looks at it afterwards.",
+            ("criterion", "reason", "app", "targets", "leftOut", "person", "changeRef", "planHash"),
+        ),
+        "reviewed": ("Somebody looked at one.", ("finding", "note", "person", "criterion", "app")),
+    },
+)
 CONFIGURATION: Final = (
     "app",
     "tier",
@@ -148,6 +162,7 @@ CONFIGURATION: Final = (
     "person",
     "endpoint",
     "trust",
+    "criterion",
 )
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))
@@ -171,6 +186,7 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_OPERATION,
     *_RELEASE,
     *_FREEZE,
+    *_EMERGENCY,
     *_AUDIT,
     *_CONFIGURATION,
     *_CLUSTER,

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from controlplane.domain.emergencies import PlannedEmergency
 from controlplane.domain.names import digest_of
 from controlplane.domain.quantities import Amount, Duration
 from controlplane.domain.strategies import GateSpec, OnFailure, Percent, Soak, WhenBusy, Windows
@@ -174,6 +175,7 @@ class Plan(Wire):
     notes: tuple[Note, ...]
     rules: tuple[AppliedRule, ...] = ()
     plan_hash: str
+    emergency: PlannedEmergency | None = None
 
     @property
     def size(self) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from controlplane.domain.emergencies import PlannedEmergency
 from controlplane.domain.plans import AppliedRule, Exclusion, Note, Peak, Plan, ResolvedLimits, Waiting, WayBackCounts
 from controlplane.domain.wire import Wire
 
@@ -41,6 +42,7 @@ class Preview(Wire):
     excluded_count: int
     notes: tuple[Note, ...]
     rules: tuple[AppliedRule, ...] = ()
+    emergency: PlannedEmergency | None
     targets_url: str
 
 
@@ -66,5 +68,6 @@ def preview_of(plan: Plan, targets_url: str) -> Preview:
         excluded_count=len(plan.excluded),
         notes=plan.notes,
         rules=plan.rules,
+        emergency=plan.emergency,
         targets_url=targets_url,
     )

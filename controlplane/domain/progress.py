@@ -178,7 +178,10 @@ def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
         soaking = draft.move(
             target, TargetState.SOAK, judgement=judgement, soak_since=draft.now, samples=1, sampled_at=draft.now
         )
-        _finish_soak(draft, soaking)
+        if soaking.yields_to:
+            yield_to(draft, soaking, soaking.yields_to)
+        else:
+            _finish_soak(draft, soaking)
     elif judgement.quota_blocked:
         fail(draft, target, "quota", f"{judgement.reason}: the namespace's quota is full", blame=False)
     elif judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
@@ -258,6 +261,28 @@ def take_explanation(draft: Draft, change: Explained) -> None:
         and change.reason
     ):
         draft.put(replace(target, reason=change.reason))
+
+
+def yield_to(draft: Draft, target: TargetNow, emergency: str) -> int | None:
+    """Give the environment up to an emergency's rollout, at `pending` and `soak` only; returns the wave, if it is touched.
+
+    From backup to verify the target goes on, and yields when it comes to soak. On its way back it never yields.
+    """
+    if target.state is TargetState.PENDING or (
+        target.state is TargetState.SOAK and not _goes_back_anyway(draft, draft.wave(target.wave))
+    ):
+        reason = f"an emergency went before it (rollout {emergency})"
+        draft.move(
+            replace(target, yields_to="", ill_since=None),
+            TargetState.SKIPPED,
+            event="target-skipped",
+            code="preempted",
+            reason=reason,
+        )
+        return target.wave
+    if target.state in TARGET_FORWARD:
+        draft.put(replace(target, yields_to=emergency))
+    return None
 
 
 def cancel_pending(draft: Draft, wave: WaveNow, code: str, reason: str) -> None:

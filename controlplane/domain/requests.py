@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from controlplane.domain.emergencies import EmergencyRequest
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import Digest, Name
 from controlplane.domain.strategies import Strategy, WhenBusy
@@ -44,6 +45,10 @@ class RolloutRequest(Wire):
     change_ref: Annotated[str, StringConstraints(max_length=200)] = ""
     not_before: AwareDatetime | None = None
     when_busy: WhenBusy | None = Field(default=None, description="Overrides the strategy's.")
+    emergency: EmergencyRequest | None = Field(
+        default=None,
+        description="Take the emergency lane: what it leaves out is named, and somebody else looks at it later.",
+    )
 
 
 NoWayBackWord = Annotated[
@@ -133,6 +138,8 @@ def _app_errors(request: RolloutRequest) -> list[FieldError]:
 
 
 def _time_errors(request: RolloutRequest) -> list[FieldError]:
+    if request.not_before is not None and request.emergency is not None:
+        return [FieldError("/notBefore", "an emergency starts now; what can wait is none")]
     if request.not_before is not None and not _EARLIEST < request.not_before.year < _LATEST:
         return [FieldError("/notBefore", f"must lie between the years {_EARLIEST} and {_LATEST}")]
     return []

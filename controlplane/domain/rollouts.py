@@ -89,7 +89,8 @@ TARGET_TRANSITIONS: Mapping[TargetState, frozenset[TargetState]] = {
     _T.MIGRATE: frozenset({_T.APPLY, _T.FAILED}),
     _T.APPLY: frozenset({_T.VERIFY, _T.FAILED}),
     _T.VERIFY: frozenset({_T.SOAK, _T.FAILED}),
-    _T.SOAK: frozenset({_T.VERIFIED, _T.FAILED}),
+    # A soaking target yields its environment to an emergency: healthy so far, without a verdict.
+    _T.SOAK: frozenset({_T.VERIFIED, _T.FAILED, _T.SKIPPED}),
     # A verified target goes back when its wave or the whole rollout does.
     _T.VERIFIED: frozenset({_T.ROLLING_BACK}),
     _T.FAILED: frozenset({_T.ROLLING_BACK, _T.STUCK}),

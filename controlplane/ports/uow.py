@@ -13,6 +13,7 @@ from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.configuration import ConfigStore
+from controlplane.ports.stores.emergencies import EmergencyStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.evidence import EvidenceStore
 from controlplane.ports.stores.freezes import FreezeStore
@@ -94,6 +95,11 @@ class UnitOfWork(Protocol):
     @property
     def deliveries(self) -> DeliveryStore:
         """Events on their way to webhook subscribers."""
+        ...
+
+    @property
+    def emergencies(self) -> EmergencyStore:
+        """The record of the emergency lane."""
         ...
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.domain.admission import ClusterFacts
 from controlplane.domain.dispatch import Started, needs_of, screen, start
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Frozen
-from controlplane.domain.exposure import Amount, kind_of
+from controlplane.domain.exposure import FLEET_IN_FLIGHT, Amount, Budget, kind_of
 from controlplane.ports.engine import EngineTransaction, Loaded
 from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.fleet import Fleet
@@ -48,6 +48,7 @@ class Dispatcher:
         frozen = self._memory.frozen
         if forward:
             frozen = await tx.frozen(frozen, list(self._memory.targets))
+            budgets = _past_freezes(budgets, frozen)
             forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]
         how = {tenant: prepared[tenant].asked for tenant in (*onward, *forward)}
         started, refused = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
@@ -64,6 +65,14 @@ class Dispatcher:
     def _release(self) -> str:
         """The version new revisions carry; empty where each target has its own (a rollback)."""
         return "" if self._memory.plan.kind == "rollback" else self._loaded.release
+
+
+def _past_freezes(budgets: Mapping[str, Budget], frozen: Frozen) -> Mapping[str, Budget]:
+    """Budgets as an emergency meets them: the fleet row is closed for it only by a freeze that it does not pass. Caps hold."""
+    fleet = budgets.get(FLEET_IN_FLIGHT)
+    if fleet is None or not frozen.passes or frozen.all_reason:
+        return budgets
+    return {**budgets, FLEET_IN_FLIGHT: replace(fleet, closed=False)}
 
 
 def _sum(started: Sequence[Started]) -> dict[str, Amount]:

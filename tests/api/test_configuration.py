@@ -50,6 +50,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "webhooks": WEBHOOK,
     "sources": SOURCE,
     "people": {"names": ["mia@acme.example", "mia-gh"]},
+    "criteria": {"description": "A wrong tax rate", "skip": ["approval", "window"], "reviewWithin": "P2D"},
     "endpoints": {"url": "https://itsm.example/seawall", "secrets": [{"env": "SEAWALL_SECRET_ITSM"}]},
     "trusts": {"keys": [{"name": "ci", "publicKey": pem_of(new_key())}]},
 }

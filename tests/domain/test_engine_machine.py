@@ -206,6 +206,16 @@ class EngineMachine(RuleBasedStateMachine):
     def a_person_ends_it(self, how: str) -> None:
         self.tick([self._command("supersede")] if how == "supersede" else [self._command("abort", inFlight=how)])
 
+    @rule(data=st.data())
+    def an_emergency_wants_some(self, data: st.DataObject) -> None:
+        """Who is pending or soaks yields at once, who is in between goes on; nobody else is touched."""
+        wanted = data.draw(st.sets(st.sampled_from(sorted(self.memory.targets)), min_size=1))
+        before = {t: self.memory.targets[t] for t in wanted}
+        self.tick([self._command("preempt", rollout="urgent", tenants=[*sorted(wanted), "stranger"])])
+        for tenant, old in before.items():
+            if old.state in (TargetState.MIGRATE, TargetState.APPLY, TargetState.VERIFY):
+                assert self.memory.targets[tenant].state is old.state
+
     @rule(data=st.data(), verdict=st.sampled_from([Verdict.PASS, Verdict.PASS, *Verdict]), blames=st.booleans())
     @precondition(lambda self: self.gates)
     def a_gate_is_judged(self, data: st.DataObject, verdict: Verdict, blames: bool) -> None:

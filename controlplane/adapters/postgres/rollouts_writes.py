@@ -95,7 +95,8 @@ _MOVED = text(
 _ONE_START = text("select pg_advisory_xact_lock(hashtextextended('rollouts ' || :app || ' ' || :environment, 0))")
 _BUSY = text(
     """
-    select r.id, r.state, count(*) as targets from rollouts r join targets t on t.rollout_id = r.id
+    select r.id, r.state, count(*) as targets, r.kind <> 'rollback' and r.plan ->> 'emergency' is null as yields
+    from rollouts r join targets t on t.rollout_id = r.id
     where r.app = :app and r.environment = :environment and r.state not in ('draft','succeeded','failed','aborted')
       and t.tenant = any(:tenants) and t.state not in ('verified','rolledBack','stuck','skipped','cancelled','deferred')
     group by r.id order by r.id
@@ -178,7 +179,7 @@ class RolloutWriteQueries:
     async def busy(self, app: str, environment: str, tenants: Collection[str]) -> list[BusyRow]:
         """Unfinished rollouts with unsettled targets among these tenants."""
         values = {"app": app, "environment": environment, "tenants": sorted(tenants)}
-        return [BusyRow(row.id, row.state, row.targets) for row in await self.session.execute(_BUSY, values)]
+        return [BusyRow(*row) for row in await self.session.execute(_BUSY, values)]
 
     async def queue_behind(self, rollout_id: uuid.UUID, others: Sequence[uuid.UUID]) -> None:
         """Note the older rollouts in each target's memory, where the driver's admission reads them."""

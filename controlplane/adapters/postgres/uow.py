@@ -19,6 +19,7 @@ from .approvals import PostgresApprovals
 from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
 from .configuration import PostgresConfiguration
+from .emergencies import PostgresEmergencies
 from .events import PostgresEvents
 from .evidence import PostgresEvidence
 from .freezes import PostgresFreezes
@@ -122,6 +123,11 @@ class PostgresUnitOfWork:
     def deliveries(self) -> PostgresDeliveries:
         """Events on their way to webhook subscribers."""
         return PostgresDeliveries(self.session, self._now)
+
+    @property
+    def emergencies(self) -> PostgresEmergencies:
+        """The record of the emergency lane."""
+        return PostgresEmergencies(self.session)
 
     @property
     def events(self) -> PostgresEvents:

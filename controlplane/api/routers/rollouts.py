@@ -14,7 +14,8 @@ from controlplane.api.idempotency import Answer, IdempotencyKey, once
 from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
-from controlplane.domain.errors import ConflictError, SeawallError
+from controlplane.domain.errors import ConflictError, FieldError, InvalidError, SeawallError
+from controlplane.domain.identity import check_allowed
 from controlplane.domain.names import Name
 from controlplane.domain.plans import Plan
 from controlplane.domain.preview import Preview, preview_of
@@ -24,6 +25,7 @@ from controlplane.domain.rollout_views import RolloutItem, RolloutTarget, Rollou
 from controlplane.domain.rollouts import RolloutState, TargetState
 from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.emergencies import check_may_take_lane
 from controlplane.services.rollouts import previews, reads
 from controlplane.services.rollouts.explain import item_of, view_of
 from controlplane.services.rollouts.prepare import Prepared, prepare
@@ -64,6 +66,16 @@ async def start_rollout(
     request: Request, body: StartRequest, key: IdempotencyKey, call: Annotated[Call, may("rollouts.start")]
 ) -> Response:
     """Start a rollout, or with `mode: plan` leave it as a draft. `ifPlanHash` binds it to what a preview showed."""
+    if body.emergency is not None:
+        check_allowed(call.principal, "emergencies.start")
+        async with call.platform() as uow:
+            await check_may_take_lane(uow, body.emergency, call.principal)
+        if body.mode == "plan":
+            raise InvalidError(
+                "An emergency starts now; leave `mode` out.",
+                code="invalid-rollout",
+                errors=[FieldError("/mode", "an emergency is never a draft")],
+            )
     ask = Ask(RolloutRequest.model_validate(body.model_dump(exclude={"if_plan_hash", "mode", "accept_no_way_back"})))
     origin: dict[str, object] = {"kind": "person"}
     accepted = body.accept_no_way_back

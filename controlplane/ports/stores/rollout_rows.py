@@ -59,11 +59,12 @@ class TargetRow:
 
 @dataclass(frozen=True, slots=True)
 class BusyRow:
-    """An unfinished rollout that still has targets among those asked about."""
+    """An unfinished rollout that still has targets among those asked about. `yields`: an emergency may go before it."""
 
     id: uuid.UUID
     state: str
     targets: int
+    yields: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain import rules
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.calendars import CalendarSpec
+from controlplane.domain.emergencies import WINDOW, Criterion
 from controlplane.domain.endpoints import Endpoint
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.people import Person
@@ -86,6 +87,17 @@ def _webhook(spec: Webhook, checkers: Checkers) -> None:
     checkers.expressions.check(spec.filter, ("event",), "/filter")
 
 
+def _criterion(spec: Criterion, checkers: Checkers) -> None:
+    known = {*checkers.gates, WINDOW}
+    found = [
+        FieldError(f"/skip/{index}", f"{kind!r} is no kind of gate here; there are {', '.join(sorted(known))}")
+        for index, kind in enumerate(spec.skip)
+        if kind not in known
+    ]
+    if found:
+        raise InvalidError(f"The criterion can't be used: {found[0].detail}.", code="invalid-criterion", errors=found)
+
+
 KINDS = (
     Kind("apps", "app", AppSpec),
     Kind("tiers", "tier", TierSpec),
@@ -99,4 +111,5 @@ KINDS = (
     Kind("people", "person", Person),
     Kind("endpoints", "endpoint", Endpoint),
     Kind("trusts", "trust", TrustSpec, _trust),
+    Kind("criteria", "criterion", Criterion, _criterion),
 )

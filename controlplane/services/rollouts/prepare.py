@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from controlplane.domain.names import canonical_json
+from controlplane.domain.emergencies import LeftOut, PlannedEmergency, check_emergency, check_size, relieved
+from controlplane.domain.names import canonical_json, digest_of
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.requests import Ask, check_request
 from controlplane.domain.ruling import Ruling
+from controlplane.domain.strategies import Strategy
 from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts, TargetProblem
 from controlplane.ports.stores.rollout_rows import NewContent
 
@@ -70,6 +72,7 @@ def _plan(
     ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, ruling: Ruling, now: datetime
 ) -> Plan:
     request, strategy = ask.request, snapshot.strategy
+    relieved_strategy, emergency = _lane(ask, snapshot)
     back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
     targets = [
         target_facts(
@@ -88,7 +91,7 @@ def _plan(
             kind=request.kind,
             app=ask.app,
             environment=request.environment,
-            strategy=strategy.strategy,
+            strategy=relieved_strategy,
             strategy_name=strategy.name,
             strategy_version=strategy.version,
             targets=targets,
@@ -102,7 +105,49 @@ def _plan(
     )
     when_busy = request.when_busy or made.when_busy
     notes = (*made.notes, *findings.notes, *notes_on(made, _authors(snapshot), request.change_ref))
-    return made.model_copy(update={"notes": notes, "when_busy": when_busy})
+    if emergency is None or request.emergency is None or snapshot.criterion is None:
+        return made.model_copy(update={"notes": notes, "when_busy": when_busy})
+    check_size(*snapshot.criterion, made.size)
+    made, emergency = _without_added(made, emergency)
+    bound = digest_of([made.plan_hash, emergency.model_dump(mode="json")])
+    return made.model_copy(update={"notes": notes, "when_busy": when_busy, "emergency": emergency, "plan_hash": bound})
+
+
+def _lane(ask: Ask, snapshot: Snapshot) -> tuple[Strategy, PlannedEmergency | None]:
+    """The strategy, in the emergency lane without what the request leaves out. Raises InvalidError `emergency-refused`."""
+    wish, strategy = ask.request.emergency, snapshot.strategy.strategy
+    if wish is None or snapshot.criterion is None:
+        return strategy, None
+    name, criterion = snapshot.criterion
+    check_emergency(name, criterion, wish, ask.app, ask.request.change_ref)
+    lighter, left_out = relieved(strategy, wish.skip)
+    planned = PlannedEmergency(
+        criterion=name,
+        reason=wish.reason,
+        skip=wish.skip,
+        left_out=left_out,
+        freezes=tuple(str(one) for one in wish.freezes),
+        preempts=ask.request.when_busy is None,
+    )
+    return lighter, planned
+
+
+def _without_added(made: Plan, emergency: PlannedEmergency) -> tuple[Plan, PlannedEmergency]:
+    """Leave out the kinds also where risk rules added them; a rule that refuses stays."""
+    added = tuple(
+        LeftOut(wave=wave.name, place="before", kind=kind)
+        for wave in made.waves
+        for gate in wave.before
+        if (kind := next(iter(gate))) in emergency.skip
+    )
+    if not added:
+        return made, emergency
+    waves = tuple(
+        wave.model_copy(update={"before": tuple(g for g in wave.before if next(iter(g)) not in emergency.skip)})
+        for wave in made.waves
+    )
+    lighter = emergency.model_copy(update={"left_out": (*emergency.left_out, *added)})
+    return made.model_copy(update={"waves": waves}), lighter
 
 
 def _authors(snapshot: Snapshot) -> tuple[str, ...]:

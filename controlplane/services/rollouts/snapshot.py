@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.apps import AppSpec
+from controlplane.domain.emergencies import Criterion
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask, strategy_name
@@ -16,6 +17,7 @@ from controlplane.domain.targets import PhaseDuration
 from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.ports.stores.rollout_rows import ReleaseRow, TargetRow
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.emergencies import take_lane
 
 _REVISIONS_BACK = 20
 """So far back a rollback by number looks."""
@@ -53,13 +55,14 @@ class Snapshot:
     clusters: Mapping[str, ClusterSpec]
     durations: Mapping[str, PhaseDuration]
     tenants_on: Mapping[str, int]
+    criterion: tuple[str, Criterion] | None = None
 
 
 async def take_snapshot(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> Snapshot:
     """Read what a plan needs.
 
-    Raises InvalidError `unknown-strategy`, `unknown-release`, `invalid-selector`; and whatever is wrong with a strategy that
-    was stored for an installation with other gates.
+    Raises InvalidError `unknown-strategy`, `unknown-release`, `invalid-selector`, `unknown-criterion`, `unknown-freeze`; and whatever is
+    wrong with a strategy that was stored for an installation with other gates.
     """
     store, request = uow.rollouts, ask.request
     strategy = await _strategy(uow, ask, gates)
@@ -81,6 +84,7 @@ async def take_snapshot(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> Sna
         clusters={name: ClusterSpec.model_validate(spec) for name, spec in (await store.configs("clusters")).items()},
         durations={t.phase: PhaseDuration(t.p50, t.p90) for t in await store.phase_times(ask.app)},
         tenants_on=await store.tenants_on({r.cluster for r in rows}),
+        criterion=await take_lane(uow, request.emergency) if request.emergency else None,
     )
 
 

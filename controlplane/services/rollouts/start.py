@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,8 +20,9 @@ from controlplane.domain.exposure import (
 from controlplane.domain.plan_changes import ensure_startable, ensure_way_back_or_word
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
 from controlplane.domain.requests import Ask
-from controlplane.ports.stores.rollout_rows import NewRollout, NewTarget
+from controlplane.ports.stores.rollout_rows import BusyRow, NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.emergencies import write_down
 
 from .askable import refuse_unaskable
 from .content import Given
@@ -99,6 +100,7 @@ async def start(
     await uow.rollouts.insert(new)
     if mode == "start":
         await settle_with_others(uow, plan, new.id, actor)
+    await write_down(uow, new.id, plan, new.change_ref, actor)
     await _tell(uow, new, plan, actor, origin)
     return Started(new.id, new.state, plan)
 
@@ -141,6 +143,9 @@ async def settle_with_others(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID,
     """
     found = await uow.rollouts.busy(plan.app, plan.environment, [t.tenant for t in plan.targets()])
     others = [row for row in found if row.id != rollout_id]
+    if plan.emergency is not None and plan.emergency.preempts:
+        await _preempt(uow, plan, rollout_id, others, actor)
+        return
     if others and plan.when_busy == "reject":
         names = [str(row.id) for row in others]
         raise ConflictError(
@@ -154,6 +159,21 @@ async def settle_with_others(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID,
     for older in others if plan.when_busy == "supersede" else ():
         await uow.rollouts.command(older.id, "supersede", {"rollout": str(rollout_id)}, actor)
         await uow.wake("rollout", str(older.id))
+
+
+async def _preempt(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID, others: Sequence[BusyRow], actor: str) -> None:
+    """Ask unfinished rollouts to yield these tenants where that interrupts nothing; behind all else the emergency waits.
+
+    Ways back and other emergencies don't yield.
+    """
+    if not others:
+        return
+    await uow.rollouts.queue_behind(rollout_id, [row.id for row in others])
+    body = {"rollout": str(rollout_id), "tenants": [t.tenant for t in plan.targets()]}
+    for older in others:
+        if older.yields:
+            await uow.rollouts.command(older.id, "preempt", body, actor)
+            await uow.wake("rollout", str(older.id))
 
 
 def _rows(uow: UnitOfWork, prepared: Prepared, actor: str, origin: Mapping[str, Any], mode: Mode) -> NewRollout:

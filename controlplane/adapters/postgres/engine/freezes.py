@@ -11,7 +11,7 @@ from controlplane.domain.engine import Frozen
 from controlplane.domain.selectors import labels_of, parse_selector
 
 _FREEZES = text(
-    "select selector, reason, until from freezes where lifted_at is null and (until is null or until > now())"
+    "select id, selector, reason, until from freezes where lifted_at is null and (until is null or until > now())"
 )
 _LABELS = text(
     """
@@ -21,9 +21,11 @@ _LABELS = text(
 )
 
 
-async def read_frozen(session: AsyncSession, tenants: Sequence[str], environment: str, version: int) -> Frozen:
-    """Read the freezes in force and match their selectors with the tenants' labels."""
-    freezes = (await session.execute(_FREEZES)).all()
+async def read_frozen(
+    session: AsyncSession, tenants: Sequence[str], environment: str, version: int, passes: frozenset[str]
+) -> Frozen:
+    """Read the freezes in force, those that an emergency `passes` left out, and match their selectors with the tenants' labels."""
+    freezes = [freeze for freeze in await session.execute(_FREEZES) if str(freeze.id) not in passes]
     until = min((freeze.until for freeze in freezes if freeze.until is not None), default=None)
     everything = next((freeze.reason for freeze in freezes if not freeze.selector), "")
     selectors = [parse_selector(freeze.selector) for freeze in freezes if freeze.selector]
@@ -41,4 +43,4 @@ async def read_frozen(session: AsyncSession, tenants: Sequence[str], environment
             )
             if any(selector.matches(labels) for selector in selectors):
                 frozen.add(row.tenant)
-    return Frozen(everything, frozenset(frozen), version, until)
+    return Frozen(everything, frozenset(frozen), version, until, passes)

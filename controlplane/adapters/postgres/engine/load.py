@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.adapters.postgres.engine_timeline import TIMELINE
 from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
-from controlplane.domain.engine import Memory, RolloutNow, TargetNow, WaveNow, tally_of
+from controlplane.domain.engine import Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import (
     FLEET_IN_FLIGHT,
     FLEET_UNVERIFIED,
@@ -101,6 +101,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         gates=await read_gates(session, rollout_id, gates_of(plan)),
         change_ref=row.change_ref,
         database=row.database_change,
+        frozen=Frozen(passes=frozenset(plan.emergency.freezes if plan.emergency else ())),
     )
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)

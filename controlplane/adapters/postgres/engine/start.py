@@ -20,12 +20,14 @@ from .write import RowCountError, execute_exactly
 _LOCK = text(
     """
     select e.tenant, t.phase, e.epoch, e.slot_id, e.dirty, e.uid, a.revision, a.verified_revision, a.deferred_until, a.last_number,
-      exists (
-        select 1 from targets o join rollouts r on r.id = o.rollout_id
+      (
+        select r.kind || ' ' || r.app || '/' || r.release_version || ' is at ' || o.state
+        from targets o join rollouts r on r.id = o.rollout_id
         where o.tenant = e.tenant and o.environment = e.environment and mine.memory->'behind' ? o.rollout_id::text
           and r.state not in ('succeeded','failed','aborted')
           and o.state not in ('verified','rolledBack','stuck','skipped','cancelled','deferred')
-      ) as queued,
+        order by o.state = 'pending', r.id limit 1
+      ) as earlier,
       exists (
         select 1 from revisions v
         where v.tenant = a.tenant and v.environment = a.environment and v.app = a.app and v.revision = a.revision
@@ -139,7 +141,8 @@ async def lock_environments(
             deferred_until=row.deferred_until,
             last_number=row.last_number,
             verified=row.verified_revision or 0,
-            queued=row.queued,
+            queued=row.earlier is not None,
+            earlier=row.earlier or "",
             moved_by_earlier=row.moved_by_earlier,
         )
         for row in await session.execute(_LOCK, values)

@@ -102,7 +102,7 @@ class PostgresEngineStore:
             ended = known.until is not None and known.until <= uow.now
             if version is None or (version == known.version and not ended):
                 return known
-            return await freezes.read_frozen(uow.session, tenants, environment, version)
+            return await freezes.read_frozen(uow.session, tenants, environment, version, known.passes)
 
     async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:
         """Read contents by hash."""
@@ -198,7 +198,7 @@ class PostgresEngineTransaction:
         if known.version == self._fleet_version and not ended:
             return known
         environment = await self._environment()
-        return await freezes.read_frozen(self._session, tenants, environment, self._fleet_version)
+        return await freezes.read_frozen(self._session, tenants, environment, self._fleet_version, known.passes)
 
     async def hold(self, app: str, release: str, reason: str) -> None:
         """Hold the release."""

@@ -1,5 +1,6 @@
 """Every table of the registry (SQLModel); `SQLModel.metadata` is what the drift test compares with the migrations."""
 
+from .emergencies import Emergency, EmergencyReview
 from .evidence import Backup, ReleaseEvidence
 from .flow import (
     ApiKey,
@@ -46,6 +47,8 @@ __all__ = [
     "ConsoleSession",
     "Content",
     "Delivery",
+    "Emergency",
+    "EmergencyReview",
     "Environment",
     "Freeze",
     "GateAnswer",
