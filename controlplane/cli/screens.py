@@ -29,6 +29,8 @@ def headline(view: Mapping[str, Any], fleet: str) -> Text:
     line = Text.assemble((str(what), "bold"), f"  rollout {short_id(view['id'])}  {view['targets']} tenants  ")
     line.append(f"strategy {view['strategy']}  ")
     line.append(str(view["state"]), style=_STYLES.get(str(view["state"]), "cyan"))
+    if view.get("emergency"):
+        line.append(f"  EMERGENCY {view['emergency']}", style="bold red")
     if fleet:
         line.append("      fleet: ").append(fleet, style="bold magenta")
     return line

@@ -70,6 +70,7 @@ class RolloutItem(Wire):
     reason: str
     change_ref: str
     requested_by: str
+    emergency: str = Field(default="", description="The criterion, if it took the emergency lane.")
     origin: dict[str, Any]
     plan_hash: str
     not_before: datetime | None

@@ -95,7 +95,7 @@ _MOVED = text(
 _ONE_START = text("select pg_advisory_xact_lock(hashtextextended('rollouts ' || :app || ' ' || :environment, 0))")
 _BUSY = text(
     """
-    select r.id, r.state, count(*) as targets, r.kind <> 'rollback' and r.plan ->> 'emergency' is null as yields
+    select r.id, r.state, count(*) as targets, r.kind <> 'rollback' and r.origin #> '{request,emergency}' is null as yields
     from rollouts r join targets t on t.rollout_id = r.id
     where r.app = :app and r.environment = :environment and r.state not in ('draft','succeeded','failed','aborted')
       and t.tenant = any(:tenants) and t.state not in ('verified','rolledBack','stuck','skipped','cancelled','deferred')

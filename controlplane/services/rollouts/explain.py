@@ -31,6 +31,7 @@ def item_of(head: RolloutHead) -> RolloutItem:
         reason=head.reason,
         change_ref=head.change_ref,
         requested_by=head.requested_by,
+        emergency=((head.origin.get("request") or {}).get("emergency") or {}).get("criterion", ""),
         origin={key: value for key, value in head.origin.items() if key != "request"},
         plan_hash=head.plan_hash,
         not_before=head.not_before,

@@ -49,10 +49,12 @@ async def fleet(stage: Stage, **criterion: Any) -> uuid.UUID:
     stage.rows.config("strategies", "fast", FAST)
     spec = {"description": "A wrong tax rate", "skip": ["approval"], **criterion}
     stage.rows.config("criteria", "tax", spec)
+    stage.rows.release("0.9", chart(values={"release": "0.9"}))
     stage.rows.release("1.0")
     stage.rows.release("1.1", chart(values={"release": "1.1"}))
     await stage.tenants(["fr-1", "fr-2"], labels={"country": "fr"})
     await stage.tenants(["it-1", "it-2"], labels={"country": "it"})
+    assert await stage.over(await stage.start("0.9")) == "succeeded"
     slow = await stage.start("1.0", "slow", selector="country=it")
     await states(stage, slow, {"it-1": "soak", "it-2": "soak"})
     return slow
@@ -95,7 +97,7 @@ async def test_it_goes_before_targets_that_soak_and_leaves_the_rest_of_that_roll
     await stage.command(slow, "abort", inFlight="finish")
 
 
-async def test_it_goes_before_what_is_pending_even_in_a_paused_rollout(stage: Stage) -> None:
+async def test_it_goes_before_what_is_pending_even_in_a_rollout_that_starts_later(stage: Stage) -> None:
     slow = await fleet(stage)
     waiting = await stage.start("1.0", "slow", selector="country=fr", notBefore="2099-01-01T00:00:00Z")
     rollout = await urgent(stage, "tenant=fr-1")
@@ -144,11 +146,7 @@ async def test_a_freeze_holds_it_unless_the_criterion_passes_freezes_and_this_on
     async with stage.transactions.platform() as uow:
         stop = await freeze(uow, FreezeWish(None, "Black Friday"), actor="zoe")
     held = await urgent(stage, "tenant=fr-1")
-
-    async def frozen() -> bool:
-        return stage.state(held) == "running"
-
-    await until_read(frozen)
+    await _running(stage, held)
     rollout = await urgent(stage, "tenant=fr-2", freezes=[str(stop.id)])
     assert await stage.over(rollout) == "succeeded"
     assert stage.targets(held) == {"fr-1": "pending"}
@@ -157,17 +155,19 @@ async def test_a_freeze_holds_it_unless_the_criterion_passes_freezes_and_this_on
     later = await urgent(stage, "tenant=it-1", freezes=[str(stop.id)])
     assert await stage.over(later) == "succeeded"
     blocked = await stage.start("1.0", "fast", selector="tenant=fr-2", emergency=lane(freezes=[str(stop.id)]))
-    await until_read(_looked(stage, blocked))
-    assert stage.targets(blocked) == {"fr-2": "pending"}
-    for one in (held, blocked, slow):
-        await stage.command(one, "abort", inFlight="finish")
+    for one in (held, blocked):
+        await _running(stage, one)
+        await stage.command(one, "abort")
+        assert await stage.over(one) == "aborted"
+        assert set(stage.targets(one).values()) == {"cancelled"}
+    await stage.command(slow, "abort", inFlight="finish")
 
 
-def _looked(stage: Stage, rollout: uuid.UUID) -> Any:
+async def _running(stage: Stage, rollout: uuid.UUID) -> None:
     async def look() -> bool:
         return stage.state(rollout) == "running"
 
-    return look
+    await until_read(look)
 
 
 async def test_what_may_not_be_left_out_is_refused_before_anything_starts(stage: Stage) -> None:
