@@ -56,6 +56,12 @@ def principal_from_claims(claims: Mapping[str, Any], *, people_issuer: str, work
     return _person(claims, identity, subject)
 
 
+def set_off_by(principal: Principal) -> str:
+    """The person whom a CI run's token names as having set it off; empty if it names none, or a bot."""
+    named = principal.kind == "workload" and not principal.id.endswith(f"#{principal.name}")
+    return principal.name if named and not principal.name.endswith("[bot]") else ""
+
+
 def _person(claims: Mapping[str, Any], identity: str, subject: str) -> Principal:
     roles = frozenset(role for role in [*_words(claims.get("roles")), *_words(claims.get("scp"))] if is_role(role))
     tenants = frozenset(_words(claims.get(TENANTS_CLAIM))) if TENANT_OWNER in roles else frozenset()

@@ -90,7 +90,14 @@ def test_secrets_of_sources_and_webhooks_are_mounted_where_they_are_used() -> No
     objects = render()
     seen = {part: "SEAWALL_SECRETS" in variables(pod_of(objects, part)["containers"][0]) for part in PARTS}
     mounted = {part: any(v["name"] == "secrets" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
-    assert seen == mounted == {"relay": True, "serve": True, "work": False}
+    assert seen == mounted == {"relay": True, "serve": True, "work": True}
+    named = {
+        part: v["secret"]["secretName"]
+        for part in PARTS
+        for v in pod_of(objects, part)["volumes"]
+        if v["name"] == "secrets"
+    }
+    assert named == {"relay": "seawall-secrets", "serve": "seawall-secrets", "work": "seawall-endpoints"}
 
 
 def test_every_variable_it_sets_is_one_that_the_program_reads() -> None:

@@ -17,6 +17,7 @@ from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import StrictRoute, feature_router
 from controlplane.domain.errors import NotFoundError
+from controlplane.domain.federation import set_off_by
 from controlplane.domain.names import Digest, Name, Version
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.tree import PlainText
@@ -138,7 +139,7 @@ async def register(
 
     async def effect(uow: UnitOfWork) -> Answer:
         # The token of a CI run names who set it off (GitHub's `actor`, GitLab's `user_login`), not only the repository.
-        behind = call.principal.name if call.principal.kind == "workload" else ""
+        behind = set_off_by(call.principal)
         record, new = await service.register(uow, body, actor=call.actor, on_behalf_of=behind)
         location = absolute(request, f"/v1/releases/{body.app}/{body.version}")
         return Answer(201 if new else 200, _release(record), {"Location": location})

@@ -78,9 +78,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* The API checks signatures of events, the relay signs webhooks; workers need no such secret. */}}
+{{/* The API checks signatures of events and answers, the relay signs webhooks; workers sign only what gates ask endpoints. */}}
 {{- define "seawall.readsSecrets" -}}
-{{- if and .root.Values.secrets.existingSecret (ne .part "work") }}yes{{ end }}
+{{- if eq .part "work" }}{{ .root.Values.work.existingSecret }}{{ else }}{{ .root.Values.secrets.existingSecret }}{{ end }}
 {{- end }}
 
 {{- define "seawall.volumes" -}}
@@ -99,7 +99,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- if include "seawall.readsSecrets" . }}
 - name: secrets
-  secret: {secretName: {{ .root.Values.secrets.existingSecret }}, defaultMode: 0440}
+  secret: {secretName: {{ include "seawall.readsSecrets" . }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
 
