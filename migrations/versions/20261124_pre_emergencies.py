@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261124_pre_emergencies"
-down_revision = "20261124_pre_asks"
+down_revision = "20261124_pre_drift"
 branch_labels = None
 depends_on = None
 
