@@ -72,7 +72,7 @@ async def vote(uow: UnitOfWork, rollout_id: uuid.UUID, ballot: Ballot, voter: Vo
         await uow.approvals.add(new)
         cast.append(new)
     if cast:
-        await _tell(uow, rollout_id, "vote-cast", cast[0], [v.wave_name for v in cast])
+        await _tell(uow, rollout_id, cast[0], [v.wave_name for v in cast])
         if ballot.word == "reject":
             await uow.rollouts.command(rollout_id, RECOUNT, {}, voter.actor)
         await uow.wake("rollout", str(rollout_id))
@@ -249,13 +249,14 @@ def _row(
 async def _take_back(uow: UnitOfWork, found: VoteRow, actor: str, reason: str) -> None:
     line = replace(found, id=uow.new_id(), word="withdraw", of=found.id, actor=actor, reason=reason)
     await uow.approvals.add(line)
-    await _tell(uow, found.rollout_id, "vote-withdrawn", line, [found.wave_name])
+    await _tell(uow, found.rollout_id, line, [found.wave_name])
     await uow.rollouts.command(found.rollout_id, RECOUNT, {}, actor)
     await uow.wake("rollout", str(found.rollout_id))
 
 
-async def _tell(uow: UnitOfWork, rollout_id: uuid.UUID, change: str, line: VoteRow, waves: Sequence[str]) -> None:
+async def _tell(uow: UnitOfWork, rollout_id: uuid.UUID, line: VoteRow, waves: Sequence[str]) -> None:
     """Audit and history of a line of the record."""
+    change = "vote-withdrawn" if line.word == "withdraw" else "vote-cast"
     data = {
         "word": line.word,
         "group": line.group,
