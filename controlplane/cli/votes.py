@@ -88,7 +88,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _gates(client: Client, rollout: str) -> Iterable[Any]:
-    return client.pages(f"/v1/rollouts/{find(client, rollout)}/gates" if rollout else "/v1/gates")
+    if not rollout:
+        return client.pages("/v1/gates")
+    found: list[Any] = client.get(f"/v1/rollouts/{find(client, rollout)}/gates")["items"]
+    return found
 
 
 def _vote(rollout: str, approver_group: str, word: str, wave: str, reason: str, output: Output) -> None:

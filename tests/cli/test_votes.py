@@ -48,13 +48,13 @@ async def test_people_approve_take_it_back_and_reject_with_a_reason(
     approved = await ann("rollout", "approve", "latest", "--group", "business", "--reason", "seen")
     assert approved.code == 0
     assert "approve" in approved.out
-    (vote,) = json.loads((await ann("rollout", "votes", rollout, "-o", "json")).out)
+    (vote,) = json.loads((await ann("rollout", "votes", rollout, "-o", "json")).out)["items"]
     assert (vote["person"], vote["changeRef"]) == ("ann", "CHG1")
     assert (await ann("rollout", "withdraw", rollout, vote["id"])).code == 0
     silent = await ann("rollout", "reject", rollout, "--group", "business")
     assert (silent.code, "--reason" in silent.err) == (2, True)
     assert (await ann("rollout", "reject", rollout, "--group", "business", "--reason", "no")).code == 0
-    words = [v["vote"] for v in json.loads((await ann("rollout", "votes", rollout, "-o", "json")).out)]
+    words = [v["vote"] for v in json.loads((await ann("rollout", "votes", rollout, "-o", "json")).out)["items"]]
     assert words == ["approve", "reject"]
 
 
