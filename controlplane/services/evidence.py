@@ -7,7 +7,6 @@ from controlplane.domain.errors import ConflictError, FieldError, InvalidError, 
 from controlplane.domain.evidence import AHEAD, EvidenceWish
 from controlplane.ports.stores.evidence import BackupRecord, EvidenceRecord
 from controlplane.ports.uow import UnitOfWork
-from controlplane.services import releases
 
 
 async def register_evidence(
@@ -17,7 +16,8 @@ async def register_evidence(
 
     A signature is not judged here but each time a gate looks, against the trust in force then.
     """
-    await releases.get(uow, app, version)
+    if not await uow.evidence.lock_release(app, version):
+        raise NotFoundError(f"There is no release {app}/{version}.")
     if wish.at > uow.now + AHEAD:
         detail = f"at ({wish.at:%Y-%m-%dT%H:%M:%SZ}) lies in the future. Say when it was measured."
         raise InvalidError(detail, code="evidence-from-the-future", errors=[FieldError("/at", "lies in the future")])
@@ -49,20 +49,16 @@ async def report_backup(
             errors=[FieldError("/takenAt", "lies in the future")],
         )
     known = await uow.evidence.backup(tenant, environment, backup_id)
-    if known is not None and (known.taken_at, known.size, known.location) != (
-        report.taken_at,
-        report.size,
-        report.location,
-    ):
+    fields = (report.taken_at, report.size, report.checked_at, report.location)
+    stored = await uow.evidence.put_backup(
+        BackupRecord(tenant, environment, backup_id, *fields, reported_by=actor, reported_at=uow.now)
+    )
+    if (stored.taken_at, stored.size, stored.location) != (report.taken_at, report.size, report.location):
         raise ConflictError(
             f"Backup {backup_id} of {tenant} ({environment}) was reported with another time, size or place, and backups never "
             "change. Report it under an id of its own.",
             code="backup-exists",
         )
-    fields = (report.taken_at, report.size, report.checked_at, report.location)
-    stored = await uow.evidence.put_backup(
-        BackupRecord(tenant, environment, backup_id, *fields, reported_by=actor, reported_at=uow.now)
-    )
     if known is None or known.checked_at != stored.checked_at:
         detail = {"backup": backup_id, "environment": environment, "checked": stored.checked_at is not None}
         await uow.audit(actor, "backups.report", f"tenant/{tenant}", tenant=tenant, detail=detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,6 +55,20 @@ async def test_the_same_key_attests_once_and_another_app_is_not_there(api: Api, 
     problem(await admin.post("/v1/releases/odoo/9/evidence", json=SCAN), 404, "not-found")
     owner = await api.as_("tenant-owner", tenants=["acme"])
     problem(await owner.get(ABOUT), 404, "not-found")
+
+
+async def test_many_pipelines_may_attest_about_one_release_in_the_same_moment(admin: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(admin.post(ABOUT, json={**SCAN, "url": f"https://ci/{n}"}) for n in range(8)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len((await admin.get(ABOUT)).json()["items"]) == 8
+
+
+async def test_of_two_reports_of_one_backup_in_the_same_moment_one_is_told_of_the_other(
+    admin: httpx.AsyncClient,
+) -> None:
+    reports = [{"takenAt": AT.isoformat(), "size": size} for size in (1, 2)]
+    answers = await asyncio.gather(*(admin.put(f"{BACKUPS}/same", json=one) for one in reports))
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
 
 
 def envelope(**changes: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .json_text import as_json
 
 _EVIDENCE = "id, app, version, kind, at, body, received_at, reported_by"
 _BACKUP = "tenant, environment, id, taken_at, size, checked_at, location, reported_by, reported_at"
+_LOCK = text("select 1 from releases where app = :app and version = :version for no key update")
 _ADD = text(
     f"insert into release_evidence ({_EVIDENCE})"  # noqa: S608 -- a constant
     " values (:id, :app, :version, :kind, :at, cast(:body as jsonb), :received_at, :reported_by)"
@@ -57,6 +58,11 @@ class PostgresEvidence:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    async def lock_release(self, app: str, version: str) -> bool:
+        """Lock its row."""
+        values = {"app": app, "version": version}
+        return (await self._session.execute(_LOCK, values)).one_or_none() is not None
 
     async def add(self, record: EvidenceRecord) -> None:
         """Append."""

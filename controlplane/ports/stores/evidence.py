@@ -41,6 +41,10 @@ class BackupRecord:
 class EvidenceStore(Protocol):
     """What others attest."""
 
+    async def lock_release(self, app: str, version: str) -> bool:
+        """Let one writer at a time attest about a release, until the transaction ends. False if there is none."""
+        ...
+
     async def add(self, record: EvidenceRecord) -> None:
         """Append an attestation."""
         ...

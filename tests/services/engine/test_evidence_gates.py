@@ -89,6 +89,25 @@ async def test_each_tenant_of_a_wave_needs_a_checked_backup_within_its_tiers_obj
     assert await stage.over(rollout) == "succeeded"
 
 
+async def test_before_each_target_only_the_tenant_without_a_backup_waits(stage: Stage) -> None:
+    each = [{"backup": {"maxAge": "PT1H"}}]
+    stage.rows.config("strategies", "backed", {"waves": [{**WAVE, "beforeEach": each}], "limits": {"inFlight": 2}})
+    stage.rows.release("1.0")
+    await stage.tenants(["a", "b", "c"])
+    await backup(stage, "a", timedelta(minutes=10))
+    await backup(stage, "c", timedelta(minutes=10))
+    rollout = await stage.start("1.0", "backed")
+
+    async def others_verified() -> bool:
+        return stage.targets(rollout) == {"a": "verified", "b": "pending", "c": "verified"}
+
+    await until_read(others_verified)
+    reason = stage.rows.ask("select reason from target_gates where rollout_id = %s and tenant = 'b'", rollout)
+    assert reason == [("no checked backup was reported",)]
+    await backup(stage, "b", timedelta(minutes=1))
+    assert await stage.over(rollout) == "succeeded"
+
+
 def staging_of(stage: Stage, tenant: str, version: str, since: timedelta, values_hash: str) -> None:
     """What a rollout in the tenant's staging would have left behind."""
     run, at = stage.rows.run, now() - since
