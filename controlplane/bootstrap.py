@@ -30,7 +30,7 @@ from controlplane.adapters.postgres.health import database_parts
 from controlplane.adapters.postgres.timelines import PostgresTimelines, timeline_part
 from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.workers import workers_part
-from controlplane.adapters.prometheus import Prometheus
+from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.adapters.signatures import OfflineSignatures
 from controlplane.domain.errors import DependencyError
@@ -118,6 +118,7 @@ class Container:
             votes=PostgresVotes(self.database),
             metrics=sources.get(DEFAULT),
             sources=sources,
+            clusters=self.clusters,
             endpoints=HttpEndpoints(self.database, self.secrets),
             asks=PostgresAsks(self.database, self.settings.public_url),
             facts=PostgresFacts(self.database.engine),
@@ -129,7 +130,7 @@ class Container:
     def metric_sources(self) -> dict[str, Prometheus]:
         """Prometheus APIs by name; `default` is the one that SEAWALL_METRICS_SOURCE names, unless the file has its own."""
         settings = self.settings
-        plain = {DEFAULT: Prometheus(settings.metrics_source)} if settings.metrics_source else {}
+        plain = {DEFAULT: Prometheus(settings.metrics_source, skew=SKEW)} if settings.metrics_source else {}
         listed = read_sources(settings.metrics_sources, self.secrets) if settings.metrics_sources else {}
         return plain | listed
 

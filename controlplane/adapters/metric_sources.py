@@ -21,7 +21,7 @@ import yaml
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from controlplane.adapters.identity.entra import EntraToken
-from controlplane.adapters.prometheus import TIMEOUT_SECONDS, Prometheus, Token
+from controlplane.adapters.prometheus import SKEW, TIMEOUT_SECONDS, Prometheus, Token
 from controlplane.domain.errors import InvalidError, SeawallError
 from controlplane.domain.names import Name
 from controlplane.domain.secret_refs import SecretRef
@@ -79,7 +79,8 @@ def read_sources(path: Path, secrets: Secrets) -> dict[str, Prometheus]:
             errors=found,
         ) from error
     return {
-        name: Prometheus(one.url, _token(one, secrets), ca=one.ca, timeout=one.timeout) for name, one in listed.items()
+        name: Prometheus(one.url, _token(one, secrets), ca=one.ca, timeout=one.timeout, skew=SKEW)
+        for name, one in listed.items()
     }
 
 

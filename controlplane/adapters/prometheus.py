@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from controlplane.ports.gates import MetricsError, Series
 
 TIMEOUT_SECONDS = 10.0
 LARGEST_ANSWER = 64 * 2**20
+SKEW = timedelta(minutes=1)
 AT_ONCE = 64
 """Connections to one source: what is asked beyond waits its turn within the timeout."""
 
@@ -36,15 +38,26 @@ class Token(Protocol):
 
 
 class Prometheus:
-    """One query endpoint. `ca`: certificates (PEM) to trust instead of the machine's; connections are made at first use."""
+    """One query endpoint. `ca`: certificates (PEM) to trust instead of the machine's; connections are made at first use.
+
+    `skew`: how far the source's clock (its `Date`) may be from the moment asked for: when ours has jumped back, the values of then would
+    look like those of now. None: any moment may be asked for.
+    """
 
     def __init__(
-        self, url: str, token: Token | None = None, *, ca: Path | None = None, timeout: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        token: Token | None = None,
+        *,
+        ca: Path | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        skew: timedelta | None = None,
     ) -> None:
         self._url = f"{url.rstrip('/')}/api/v1/query"
         self._token = token
         self._ca = ca
         self._timeout = timeout
+        self._skew = skew
         self._session: aiohttp.ClientSession | None = None
 
     async def query(self, promql: str, at: datetime, stale: timedelta | None = None) -> Sequence[Series]:
@@ -55,7 +68,9 @@ class Prometheus:
         headers = {"Authorization": f"Bearer {await self._token.get()}"} if self._token else {}
         try:
             async with self._connected().post(self._url, data=form, headers=headers, allow_redirects=False) as answer:
-                return _series(answer.status, await _body(answer))
+                found = _series(answer.status, await _body(answer))
+                self._check_clock(answer.headers.get("Date", ""), at)
+                return found
         except TimeoutError as error:
             raise MetricsError(f"the metric source did not answer within {self._timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -68,6 +83,16 @@ class Prometheus:
             self._session = None
         if self._token is not None:
             await self._token.close()
+
+    def _check_clock(self, date: str, at: datetime) -> None:
+        if self._skew is None:
+            return
+        try:
+            apart = parsedate_to_datetime(date) - at
+        except (ValueError, TypeError) as error:
+            raise MetricsError("the metric source does not say what time it is there") from error
+        if abs(apart) > self._skew:
+            raise MetricsError(f"the metric source's clock is {apart.total_seconds():.0f} s from ours")
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

@@ -139,8 +139,8 @@ class _Judge:
     def _pod(self, owner: Manifest) -> Resources:
         spec = owner["spec"]["template"]["spec"]
         amounts = {
-            **_pod_amounts(spec, "requests", self.defaults.requests, self.defaults.limits),
-            **_pod_amounts(spec, "limits", self.defaults.limits, {}),
+            **pod_amounts(spec, "requests", self.defaults.requests, self.defaults.limits),
+            **pod_amounts(spec, "limits", self.defaults.limits, {}),
         }
         ends = "activeDeadlineSeconds" in spec or "activeDeadlineSeconds" in owner["spec"]
         return {"pods": _ONE, **amounts} if self._in_scope(ends=ends, asks=bool(amounts)) else {}
@@ -150,9 +150,7 @@ class _Judge:
         return all(matches[scope] for scope in self.scopes)
 
 
-def _pod_amounts(
-    spec: Manifest, side: str, defaults: Mapping[str, str], limit_defaults: Mapping[str, str]
-) -> Resources:
+def pod_amounts(spec: Manifest, side: str, defaults: Mapping[str, str], limit_defaults: Mapping[str, str]) -> Resources:
     """What a pod counts with: the larger of its containers together and its largest init container, plus overhead.
 
     Rule: https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers

@@ -15,6 +15,7 @@ from controlplane.ports.gates import Gate, TargetGate
 from .approval import ApprovalGate
 from .backup import BackupGate
 from .burn_rate import BurnRateGate
+from .capacity import CapacityGate
 from .evidence import EvidenceGate
 from .invariants import InvariantsGate
 from .metric import MetricGate
@@ -27,6 +28,7 @@ ALL: tuple[Gate[Any], ...] = (
     ApprovalGate(),
     BackupGate(),
     BurnRateGate(),
+    CapacityGate(),
     EvidenceGate(),
     InvariantsGate(),
     MetricGate(),

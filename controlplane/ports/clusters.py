@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from controlplane.domain.capacity import Room
 from controlplane.domain.errors import ConflictError, DependencyError, SeawallError
 from controlplane.domain.health import WorkloadState
 
@@ -213,6 +214,13 @@ class Cluster(Protocol):
         """(used, hard) per resource of the namespace's marked ResourceQuotas, in cores, bytes and pieces; None: none is seen.
 
         Where several limit one resource, the one with the least room. From the cache, no I/O.
+        """
+        ...
+
+    async def room(self) -> Room | None:
+        """What the nodes have free for more pods, at most some seconds old. None: this cluster has no nodes to ask (simulated).
+
+        Raises `ClusterUnavailableError`.
         """
         ...
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from controlplane.domain.gating import GateKey, Judged
 from controlplane.domain.plans import Plan
 from controlplane.ports.calendar_times import CalendarTimes
+from controlplane.ports.clusters import Clusters
 from controlplane.ports.endpoints import Asks, Endpoints
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.facts import Facts
@@ -81,6 +82,7 @@ class GatePorts:
     times: CalendarTimes | None = None
     probes: Probes | None = None
     sources: Mapping[str, Metrics] = field(default_factory=dict)
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True, slots=True)

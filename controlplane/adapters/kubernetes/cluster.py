@@ -11,6 +11,7 @@ from controlplane.adapters.fleet.explain import explain_pods
 from controlplane.adapters.fleet.signs import DRIFT_KINDS, Signs
 from controlplane.adapters.fleet.states import Quota, namespace_view
 from controlplane.adapters.kubernetes.call_metrics import WATCH_LIVE
+from controlplane.adapters.kubernetes.capacity import Capacity
 from controlplane.adapters.kubernetes.config import load_client
 from controlplane.adapters.kubernetes.drift_watch import DriftWatches
 from controlplane.adapters.kubernetes.fence import FenceControl
@@ -22,6 +23,7 @@ from controlplane.adapters.kubernetes.resources import Resources, group_path
 from controlplane.adapters.kubernetes.transport import Transport
 from controlplane.adapters.kubernetes.watches import KindWatch, Watched, Watches
 from controlplane.adapters.kubernetes.writes import Writes
+from controlplane.domain.capacity import Room
 from controlplane.domain.health import WorkloadState
 from controlplane.ports.clusters import (
     Applied,
@@ -53,6 +55,7 @@ class KubernetesCluster:
         self._writes = Writes(transport, self._resources)
         self._namespaces = Namespaces(transport)
         self._reads = Reads(transport, self._resources)
+        self._capacity = Capacity(transport)
         self._fence = FenceControl(transport, self._resources, name)
         self._beat = Heartbeat(transport, self._cache, {one.kind: _heartbeat_path(one) for one in KINDS})
         self._cache.subscribe(self._gauge)
@@ -133,6 +136,10 @@ class KubernetesCluster:
     def quota(self, namespace: str) -> Quota | None:
         """See `Cluster.quota`."""
         return self._cache.quota(namespace)
+
+    async def room(self) -> Room | None:
+        """See `Cluster.room`."""
+        return await self._capacity.room()
 
     async def read_namespace(self, name: str) -> NamespaceView | None:
         """See `Cluster.read_namespace`."""

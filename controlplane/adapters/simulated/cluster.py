@@ -13,6 +13,7 @@ from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.front import Front
 from controlplane.adapters.simulated.remote import Backend, LocalBackend, RemoteBackend
 from controlplane.adapters.simulated.world import World
+from controlplane.domain.capacity import Room
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import WorkloadState
 from controlplane.domain.names import JOB_FINALIZER
@@ -114,6 +115,10 @@ class SimulatedCluster:
     def quota(self, namespace: str) -> Quota | None:
         """See `Cluster.quota`."""
         return self._cache.quota(namespace)
+
+    async def room(self) -> Room | None:
+        """See `Cluster.room`: there are no nodes here."""
+        return None
 
     async def read_namespace(self, name: str) -> NamespaceView | None:
         """See `Cluster.read_namespace`."""
