@@ -14,6 +14,7 @@ from typing import Any
 
 from controlplane.cli.docs_errors import error_codes
 from controlplane.cli.docs_events import event_types, source_fields, trigger_fields, webhook_fields
+from controlplane.cli.docs_gates import metric_gates
 from controlplane.cli.docs_metrics import metrics_table
 from controlplane.cli.docs_settings import permissions, settings
 from controlplane.cli.docs_states import (
@@ -91,6 +92,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "event-types": event_types,
     "deployer-rights": deployer_rights,
     "item-states": item_states,
+    "metric-gates": metric_gates,
     "metrics": metrics_table,
     "operation-states": operation_states,
     "rollout-states": rollout_states,

@@ -66,7 +66,7 @@ class BurnRateSpec(SignalSpec):
             raise ValueError("an objective of 100% has no budget to burn")
         if "{window}" not in self.text:
             raise ValueError("the query has no {window}")
-        if self.named is not None and self.named.unit != "ratio":
+        if self.named is not None and not self.named.budget:
             raise ValueError(f"{self.use} gives {self.named.unit}, not a share of bad events")
         return self
 

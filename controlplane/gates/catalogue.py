@@ -48,6 +48,7 @@ class Named(Wire):
     filling: dict[str, str] = Field(
         default_factory=dict, description="Placeholders of its own and what fills them by default."
     )
+    budget: bool = Field(default=False, description="The value is a share of bad events, which burns an error budget.")
     needs: str = Field(description="Whose metrics it reads.")
 
     @model_validator(mode="after")

@@ -100,6 +100,14 @@ def test_secrets_of_sources_and_webhooks_are_mounted_where_they_are_used() -> No
     assert named == {"relay": "seawall-secrets", "serve": "seawall-secrets", "work": "seawall-endpoints"}
 
 
+def test_metric_sources_are_given_to_workers_alone() -> None:
+    objects = render()
+    told = {part: variables(pod_of(objects, part)["containers"][0]).get("SEAWALL_METRICS_SOURCES") for part in PARTS}
+    mounted = {part: any(v["name"] == "metrics" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
+    assert told == {"relay": None, "serve": None, "work": "/etc/seawall/metrics/sources.yaml"}
+    assert mounted == {"relay": False, "serve": False, "work": True}
+
+
 def test_every_variable_it_sets_is_one_that_the_program_reads() -> None:
     objects = render()
     containers = [pod_of(objects, part)["containers"][0] for part in PARTS]

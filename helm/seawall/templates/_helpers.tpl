@@ -66,6 +66,9 @@ topologySpreadConstraints:
 {{- if include "seawall.readsSecrets" . }}
 - {name: SEAWALL_SECRETS, value: /etc/seawall/secrets}
 {{- end }}
+{{- if include "seawall.asksMetrics" . }}
+- {name: SEAWALL_METRICS_SOURCES, value: /etc/seawall/metrics/sources.yaml}
+{{- end }}
 {{- if .root.Values.nats.existingSecret }}
 - {name: SEAWALL_NATS_CREDENTIALS, value: /etc/seawall/nats/{{ .part }}}
 {{- end }}
@@ -78,9 +81,14 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* The API checks signatures of events and answers, the relay signs webhooks; workers sign only what gates ask endpoints. */}}
+{{/* The API checks signatures of events and answers, the relay signs webhooks; workers sign what gates ask endpoints, and sign in at metric sources. */}}
 {{- define "seawall.readsSecrets" -}}
 {{- if eq .part "work" }}{{ .root.Values.work.existingSecret }}{{ else }}{{ .root.Values.secrets.existingSecret }}{{ end }}
+{{- end }}
+
+{{/* Gates are looked at by workers alone. */}}
+{{- define "seawall.asksMetrics" -}}
+{{- if and .root.Values.metrics.existingSecret (eq .part "work") }}yes{{ end }}
 {{- end }}
 
 {{- define "seawall.volumes" -}}
@@ -101,6 +109,10 @@ topologySpreadConstraints:
 - name: secrets
   secret: {secretName: {{ include "seawall.readsSecrets" . }}, defaultMode: 0440}
 {{- end }}
+{{- if include "seawall.asksMetrics" . }}
+- name: metrics
+  secret: {secretName: {{ .root.Values.metrics.existingSecret }}, defaultMode: 0440}
+{{- end }}
 {{- end }}
 
 {{- define "seawall.mounts" -}}
@@ -113,6 +125,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- if include "seawall.readsSecrets" . }}
 - {name: secrets, mountPath: /etc/seawall/secrets, readOnly: true}
+{{- end }}
+{{- if include "seawall.asksMetrics" . }}
+- {name: metrics, mountPath: /etc/seawall/metrics, readOnly: true}
 {{- end }}
 {{- end }}
 
