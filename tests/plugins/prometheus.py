@@ -7,7 +7,7 @@ the whole session that scrapes nothing: tests write series into it (`tests.suppo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -80,15 +80,16 @@ class PrometheusServer:
 
 
 class Scraped(PrometheusServer):
-    """A running Prometheus and the page it scrapes."""
+    """A running Prometheus and the page it scrapes: a text, or a function that is called at each scrape and gives it."""
 
     def __init__(self, folder: Path) -> None:
-        self.page = ""
+        self.page: str | Callable[[], str] = ""
         scraped = self
 
         class Page(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = scraped.page.encode()
+                page = scraped.page
+                body = (page if isinstance(page, str) else page()).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
