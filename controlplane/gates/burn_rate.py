@@ -1,4 +1,4 @@
-"""burnRate: how fast an error budget burns, in two windows each (Google's SRE workbook, chapter 5, "multiwindow, multi-burn-rate alerts").
+"""burn-rate: how fast an error budget burns, in two windows each (Google's SRE workbook, chapter 5, "multiwindow, multi-burn-rate alerts").
 
 The query gives the share of bad events over `{window}`. Burn rate = that share / (1 - objective): at 1 the budget lasts exactly its
 period. A pair is over when its long and its short window both are: the long one says that it matters, the short one that it goes on.
@@ -49,7 +49,7 @@ DEFAULT_PAIRS = (
 
 
 class BurnRateSpec(SignalSpec):
-    """`{"burnRate": {"use": "traefik-5xx", "objective": "99.9%"}}`; the query gives the share of bad events over `{window}`."""
+    """`{"burn-rate": {"use": "traefik-5xx", "objective": "99.9%"}}`; the query gives the share of bad events over `{window}`."""
 
     objective: Percent = Field(description="Share of good events promised, below 100%.")
     pairs: tuple[Pair, ...] = Field(
@@ -84,7 +84,7 @@ class BurnRateSpec(SignalSpec):
 class BurnRateGate:
     """See the module."""
 
-    kind = "burnRate"
+    kind = "burn-rate"
     spec = BurnRateSpec
 
     def interval(self, spec: BurnRateSpec) -> float:

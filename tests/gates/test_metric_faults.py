@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Callable[[str], list[Written]], str, str]] = {
     ),
     "infinite": (
         lambda n: [of(n, "a", points(0.0, *RECENT)), of(n, "b", points(1.0, *RECENT))],
-        '1 / {name} > 1 or {name}{{tenant="b"}}',
+        "{name} / ({name} - 1)",
         "1 of 2 samples are NaN or too old",
     ),
     "stale": (
