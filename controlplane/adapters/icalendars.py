@@ -1,38 +1,91 @@
-"""iCalendar (RFC 5545) by the library `icalendar`."""
+"""iCalendar (RFC 5545) by the libraries `icalendar` and `recurring-ical-events`, in a limited process (`icalendar_worker.py`)."""
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
 
-import icalendar
+import structlog
 
 from controlplane.domain.errors import FieldError, InvalidError
+from controlplane.domain.windows import HORIZON, Span
+from controlplane.ports.calendars import WorkedOut
 
-MAX_EVENTS: Final = 10_000
+_WORKER = Path(__file__).with_name("icalendar_worker.py")
+CHECK_CPU: Final = 5
+"""Seconds of processor time that a text may take when it is stored."""
+USE_CPU: Final = 20
+"""As above when it is used: what passed the check once must not fail on a slower machine."""
+_WALL: Final = 60
+_DAY = timedelta(days=1)
+
+log = structlog.get_logger(__name__)
 
 
 class ICalendars:
-    """See `controlplane.ports.calendars.CalendarSyntax`."""
+    """See `controlplane.ports.calendars.Calendars`."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, datetime], WorkedOut] = {}
+        self._working = asyncio.Lock()
 
     def check(self, ics: str, pointer: str) -> None:
-        """Parse; raises InvalidError."""
-        try:
-            calendar = icalendar.Calendar.from_ical(ics)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise _invalid(f"It can't be read as a VCALENDAR: {str(error)[:200]}", pointer) from error
-        if calendar.name != "VCALENDAR":
-            raise _invalid("It is not one VCALENDAR.", pointer)
-        broken = [str(problem[1]) for event in calendar.walk("VEVENT") for problem in event.errors]
-        events = calendar.walk("VEVENT")
-        if broken:
-            raise _invalid(f"An event has a property that can't be read: {broken[0][:200]}", pointer)
-        if not events:
-            raise _invalid("It has no event (VEVENT), so it would never say anything.", pointer)
-        if len(events) > MAX_EVENTS:
-            raise _invalid(f"It has {len(events)} events; the limit is {MAX_EVENTS}.", pointer)
-        if any("DTSTART" not in event for event in events):
-            raise _invalid("An event has no DTSTART.", pointer)
+        """Work it out once. Blocks: belongs in a thread."""
+        start = _day_before(datetime.now(UTC))
+        answer = _ask([_item(ics, start)], CHECK_CPU)[0]
+        if "error" in answer:
+            detail = str(answer["error"])
+            raise InvalidError(detail, code="invalid-calendar", errors=[FieldError(pointer, detail)])
+
+    async def expand(self, texts: Mapping[str, str], now: datetime) -> tuple[Mapping[str, WorkedOut], datetime]:
+        """Work out what isn't known yet, all in one process; alone those that it did not get to."""
+        start = _day_before(now)
+        async with self._working:
+            self._known = {key: value for key, value in self._known.items() if key[1] >= start - _DAY}
+            missing = [digest for digest in texts if (digest, start) not in self._known]
+            if missing:
+                found = await asyncio.to_thread(_expand, [texts[digest] for digest in missing], start)
+                self._known |= {(digest, start): one for digest, one in zip(missing, found, strict=True)}
+            return {digest: self._known[digest, start] for digest in texts}, start + 2 * _DAY
 
 
-def _invalid(detail: str, pointer: str) -> InvalidError:
-    return InvalidError(detail, code="invalid-calendar", errors=[FieldError(pointer, detail)])
+def _day_before(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - _DAY
+
+
+def _item(ics: str, start: datetime) -> dict[str, str]:
+    return {"ics": ics, "from": start.isoformat(), "to": (start + HORIZON).isoformat()}
+
+
+def _expand(texts: Sequence[str], start: datetime) -> list[WorkedOut]:
+    answers = _ask([_item(ics, start) for ics in texts], USE_CPU)
+    if len(texts) > 1 and all("ended" in answer for answer in answers):
+        return [_expand([ics], start)[0] for ics in texts]
+    return [_worked(answer) for answer in answers]
+
+
+def _worked(answer: Mapping[str, Any]) -> WorkedOut:
+    if "error" in answer:
+        return str(answer["error"])
+    return tuple(Span(datetime.fromisoformat(s), datetime.fromisoformat(e), text) for s, e, text in answer["spans"])
+
+
+def _ask(items: Sequence[Mapping[str, str]], cpu_seconds: float) -> list[dict[str, Any]]:
+    """Run one process over the texts. If it ends by its limits, every answer is that error."""
+    request = json.dumps({"cpuSeconds": cpu_seconds, "items": items})
+    seconds = _WALL + 3 * cpu_seconds * len(items)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", str(_WORKER)], input=request, capture_output=True, text=True, timeout=seconds, check=True
+        )
+        return list(json.loads(done.stdout))
+    except (subprocess.SubprocessError, ValueError) as error:
+        log.warning("working calendars out was ended", texts=len(items), error=type(error).__name__)
+        sentence = "Working its events out took too much time or memory; use coarser rules."
+        return [{"error": sentence, "ended": True} for _ in items]
