@@ -98,7 +98,7 @@ class Container:
     @cached_property
     def engine_store(self) -> EngineStore:
         """What drivers of rollouts read and write."""
-        return PostgresEngineStore(self.database, self.meters)
+        return PostgresEngineStore(self.database, self.meters, self.calendars)
 
     @cached_property
     def timelines(self) -> Timelines:
@@ -124,6 +124,7 @@ class Container:
             facts=PostgresFacts(self.database.engine),
             signatures=self.signatures,
             expressions=self.expressions,
+            calendars=self.calendars,
         )
 
     @cached_property
@@ -168,7 +169,12 @@ class Container:
     @cached_property
     def checkers(self) -> Checkers:
         """What reads the expressions and calendars that people write."""
-        return Checkers(expressions=Cel(), calendars=ICalendars(), signatures=self.signatures)
+        return Checkers(expressions=Cel(), calendars=self.calendars, signatures=self.signatures)
+
+    @cached_property
+    def calendars(self) -> ICalendars:
+        """Works calendars out, and keeps what it worked out."""
+        return ICalendars()
 
     @cached_property
     def clusters(self) -> Clusters:
@@ -187,8 +193,20 @@ class Container:
 
     def _tools(self, open_: Callable[[], AbstractAsyncContextManager[PostgresUnitOfWork]]) -> RolloutTools:
         """What rollouts are planned with, as one database role."""
-        asks = GatePorts(votes=PostgresVotes(self.database), facts=PostgresFacts(open_), signatures=self.signatures)
-        return RolloutTools(open=open_, clusters=self.clusters, expressions=self.expressions, gate_ports=asks)
+        asks = GatePorts(
+            votes=PostgresVotes(self.database),
+            facts=PostgresFacts(open_),
+            signatures=self.signatures,
+            calendars=self.calendars,
+        )
+        return RolloutTools(
+            open=open_,
+            clusters=self.clusters,
+            expressions=self.expressions,
+            gate_ports=asks,
+            calendars=self.calendars,
+            expander=self.calendars,
+        )
 
     @cached_property
     def expressions(self) -> Expressions:

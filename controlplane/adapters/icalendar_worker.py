@@ -11,7 +11,7 @@ import json
 import resource
 import signal
 import sys
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import icalendar
@@ -49,7 +49,7 @@ def expand(item: dict[str, Any]) -> dict[str, Any]:
 
 def parsed(ics: str) -> Any:
     """Read a text; raises `RefusedError`."""
-    calendar = icalendar.Calendar.from_ical(ics)
+    calendar: Any = icalendar.Calendar.from_ical(ics)
     if calendar.name != "VCALENDAR":
         raise RefusedError("It is not one VCALENDAR.")
     events = calendar.walk("VEVENT")
@@ -71,13 +71,18 @@ def parsed(ics: str) -> Any:
 def _check_zones(event: Any) -> None:
     """A zone that nobody knows would silently make its times float."""
     for name in _TIMES:
-        found = event.get(name)
-        for one in found if isinstance(found, list) else [found] if found is not None else []:
-            zone = one.params.get("TZID")
-            times = [d.dt for d in one.dts] if hasattr(one, "dts") else [one.dt]
-            for when in times:
-                if zone and isinstance(when, datetime) and when.tzinfo is None:
-                    raise RefusedError(f"{name} names the time zone {zone!r}, which nobody knows.")
+        for zone, when in _times(event.get(name)):
+            if zone and isinstance(when, datetime) and when.tzinfo is None:
+                raise RefusedError(f"{name} names the time zone {zone!r}, which nobody knows.")
+
+
+def _times(found: Any) -> list[tuple[str | None, Any]]:
+    """The times of a property, which may stand there several times and hold several each, with the zone they name."""
+    times: list[tuple[str | None, Any]] = []
+    for one in found if isinstance(found, list) else [found] if found is not None else []:
+        held = [each.dt for each in one.dts] if hasattr(one, "dts") else [one.dt]
+        times += [(one.params.get("TZID"), when) for when in held]
+    return times
 
 
 def _moment(when: Any) -> datetime:
@@ -94,7 +99,9 @@ def answer(item: dict[str, Any], cpu_seconds: float) -> dict[str, Any]:
     try:
         return expand(item)
     except TooLongError:
-        return {"error": f"Its events take more than {cpu_seconds:g} s of processor time to work out; use a coarser rule."}
+        return {
+            "error": f"Its events take more than {cpu_seconds:g} s of processor time to work out; use a coarser rule."
+        }
     except RefusedError as error:
         return {"error": str(error)}
     except MemoryError:

@@ -13,8 +13,11 @@ from typing import Any, Final
 
 import structlog
 
+from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.errors import FieldError, InvalidError
-from controlplane.domain.windows import HORIZON, Span
+from controlplane.domain.names import digest_of
+from controlplane.domain.rule_variables import CalendarTime
+from controlplane.domain.windows import HORIZON, Span, during, in_utc
 from controlplane.ports.calendars import WorkedOut
 
 _WORKER = Path(__file__).with_name("icalendar_worker.py")
@@ -46,13 +49,25 @@ class ICalendars:
     async def expand(self, texts: Mapping[str, str], now: datetime) -> tuple[Mapping[str, WorkedOut], datetime]:
         """Work out what isn't known yet, all in one process; alone those that it did not get to."""
         start = _day_before(now)
+        keys = {name: (digest_of(ics), start) for name, ics in texts.items()}
         async with self._working:
             self._known = {key: value for key, value in self._known.items() if key[1] >= start - _DAY}
-            missing = [digest for digest in texts if (digest, start) not in self._known]
+            missing = {keys[name]: ics for name, ics in texts.items() if keys[name] not in self._known}
             if missing:
-                found = await asyncio.to_thread(_expand, [texts[digest] for digest in missing], start)
-                self._known |= {(digest, start): one for digest, one in zip(missing, found, strict=True)}
-            return {digest: self._known[digest, start] for digest in texts}, start + 2 * _DAY
+                found = await asyncio.to_thread(_expand, list(missing.values()), start)
+                self._known |= dict(zip(missing, found, strict=True))
+            return {name: self._known[key] for name, key in keys.items()}, start + 2 * _DAY
+
+    async def at(self, calendars: Mapping[str, CalendarSpec], zone: str, now: datetime) -> Mapping[str, CalendarTime]:
+        """What each calendar says at a moment (see `controlplane.ports.calendar_times`)."""
+        found, _ = await self.expand({name: spec.ics for name, spec in calendars.items()}, now)
+        times = {}
+        for name, spans in found.items():
+            if isinstance(spans, str):
+                raise InvalidError(f"Calendar {name} can't be used: {spans}", code="invalid-calendar")
+            ends, starts = during([in_utc(span, zone) for span in spans], now)
+            times[name] = CalendarTime(active=ends is not None, ends=ends, starts=starts)
+        return times
 
 
 def _day_before(now: datetime) -> datetime:
@@ -82,7 +97,12 @@ def _ask(items: Sequence[Mapping[str, str]], cpu_seconds: float) -> list[dict[st
     seconds = _WALL + 3 * cpu_seconds * len(items)
     try:
         done = subprocess.run(
-            [sys.executable, "-I", str(_WORKER)], input=request, capture_output=True, text=True, timeout=seconds, check=True
+            [sys.executable, "-I", str(_WORKER)],
+            input=request,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
         )
         return list(json.loads(done.stdout))
     except (subprocess.SubprocessError, ValueError) as error:

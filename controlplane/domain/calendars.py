@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from controlplane.domain.selectors import SelectorText
 from controlplane.domain.tree import PlainText
@@ -20,3 +20,13 @@ class CalendarSpec(Wire):
     effect: Literal["allow", "deny"] = "allow"
     selector: SelectorText = Field(default="", description="Which targets it is about; empty: all.")
     ics: Annotated[str, Field(min_length=1, max_length=MAX_ICS)] = Field(description="A VCALENDAR.")
+    source: PlainText = Field(default="", description="Who keeps it, such as a cloud's maintenance feed.")
+    read_only: bool = Field(
+        default=False, description="Only its source replaces it: a PUT that names another source, or none, is refused."
+    )
+
+    @model_validator(mode="after")
+    def _read_only_has_a_source(self) -> Self:
+        if self.read_only and not self.source:
+            raise ValueError("a read-only calendar says its source")
+        return self

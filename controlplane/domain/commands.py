@@ -107,6 +107,7 @@ def _again(draft: Draft, target: TargetNow) -> None:
         sampled_at=None,
         retry_at=None,
         yields_to="",
+        waits_until=None,
     )
     draft.move(fresh, TargetState.PENDING, attempt=target.attempt + 1, base_revision=_runs(target))
 

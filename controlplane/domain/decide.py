@@ -12,6 +12,7 @@ from typing import Literal
 
 from controlplane.domain.commands import take_command
 from controlplane.domain.decide_wave import judge_wave
+from controlplane.domain.decide_windows import catch_up, kept_out, may_begin, take_time_up
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import (
     Change,
@@ -22,6 +23,7 @@ from controlplane.domain.engine import (
     Looked,
     Memory,
     TargetNow,
+    TimeUp,
     WaveNow,
 )
 from controlplane.domain.gating import GateJudged, GateNow, Passage, Place, opening, passage
@@ -41,6 +43,8 @@ from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
 
 _HOLDS = ("too-many-failures", "gate-failed")
 """Failures that hold the release: they judged it."""
+PASSED_OVER = 1000
+"""Most targets of which one pass writes down what they wait for."""
 BATCH = 64
 """Most targets that one transaction starts: bounds its size and the time budget rows stay locked."""
 
@@ -60,6 +64,8 @@ def decide(memory: Memory, changes: Iterable[Change], now: datetime) -> Draft:
         return draft
     _take_in(draft, changes)
     _start_if_due(draft)
+    if draft.rollout.state is RolloutState.RUNNING and not (draft.rollout.halted or draft.rollout.abort):
+        catch_up(draft)
     _judge_waves(draft, draft.touched)
     draft.touched.clear()
     _start_next_wave(draft)
@@ -83,6 +89,8 @@ def _take_in(draft: Draft, changes: Iterable[Change]) -> None:
                 take_explanation(draft, change)
             case Faulty():
                 draft.touched.add(cannot_go_on(draft, change.tenant, change.code, change.reason))
+            case TimeUp():
+                draft.touched.add(take_time_up(draft, change.tenant))
             case GateJudged(key) if key.tenant:
                 draft.touched.add(take_gate_before(draft, change))
             case GateJudged():
@@ -128,8 +136,8 @@ def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:
     if state == "failed" and gate is not None:
         _fail_at_gate(draft, wave, gate)
     elif state == "open" and place == "before":
-        if draft.rollout.state is RolloutState.RUNNING:
-            _run_wave(draft, wave)
+        if draft.rollout.state is RolloutState.RUNNING and may_begin(draft, wave):
+            _run_wave(draft, draft.wave(wave.index))
     elif state == "open":
         draft.move_wave(wave, WaveState.DONE)
         draft.tell("wave-passed", {"wave": wave.name, "reason": wave.reason})
@@ -143,7 +151,7 @@ def _fail_at_gate(draft: Draft, wave: WaveNow, gate: GateNow) -> None:
 
 
 def _run_wave(draft: Draft, wave: WaveNow) -> None:
-    started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now)
+    started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now, code="", reason="", waiting_since=None)
     draft.tell("wave-started", {"wave": wave.name, "targets": len(wave.order)})
     _judge_waves(draft, {started.index})
 
@@ -185,8 +193,10 @@ def _start_next_wave(draft: Draft) -> None:
             if draft.gates(wave.index, "before"):
                 draft.tell("wave-gating", {"wave": wave.name})
                 _judge_gates(draft, draft.move_wave(wave, WaveState.GATING), "before")
+            elif may_begin(draft, wave):
+                _run_wave(draft, draft.wave(wave.index))
             else:
-                _run_wave(draft, wave)
+                return
             if draft.wave(wave.index).state in _BUSY:
                 return
 
@@ -213,14 +223,14 @@ def _choose_forward(draft: Draft) -> tuple[str, ...]:
     waves = [wave for wave in draft.waves() if wave.state is WaveState.RUNNING]
     if not waves or any(wave.ill for wave in draft.waves()):
         return ()
-    if any(_unmeasured(draft, wave) for wave in waves):
+    if any(_unmeasured(draft, wave) for wave in waves) or draft.memory.closed.stale(draft.now):
         return ()
     free = min(BATCH, draft.memory.plan.limits.in_flight - draft.in_flight)
     chosen: list[str] = []
     draft.asking = free > 0
     for wave in waves:
         chosen += _pending(draft, wave, free - len(chosen))
-    draft.scanned = draft.memory.frozen
+    draft.scanned = (draft.memory.frozen, draft.memory.closed)
     return tuple(chosen)
 
 
@@ -235,17 +245,16 @@ def _measurable(wave: WaveNow) -> bool:
 
 
 def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:
-    """The next targets of a wave that may start. Frozen ones, and those whose own gate waits, are passed over.
+    """The next targets of a wave that may start. Frozen ones, and those whose window or own gate waits, are passed over.
 
     One that its gates have not answered yet counts as one that starts, so that nobody is asked before a place is free.
     """
     found: list[str] = []
-    asked = 0
-    frozen = draft.memory.frozen
-    start = max(wave.cursor, wave.scan if draft.memory.scanned is frozen else 0)
+    asked = written = 0
+    start = max(wave.cursor, wave.scan if _scanned_as_it_is(draft) else 0)
     first_pending = first_ready = len(wave.order)
     for position in range(start, len(wave.order)):
-        if len(found) + asked >= most:
+        if len(found) + asked >= most or written == PASSED_OVER:
             first_pending, first_ready = min(first_pending, position), min(first_ready, position)
             break
         target = draft.target(wave.order[position])
@@ -253,20 +262,31 @@ def _pending(draft: Draft, wave: WaveNow, most: int) -> list[str]:
             continue
         first_pending = min(first_pending, position)
         stands = _stands(draft, target)
+        written += draft.target(target.tenant) is not target
         if stands != "waiting":
             first_ready = min(first_ready, position)
         asked += stands == "unasked"
         if stands == "open":
             found.append(target.tenant)
+    if written == PASSED_OVER:
+        draft.touched.add(wave.index)  # the next pass goes on from there, at once
     cursor = first_pending if start == wave.cursor else wave.cursor
     if (cursor, first_ready) != (wave.cursor, wave.scan):
         draft.skip_to(wave, cursor, first_ready)
     return found
 
 
+def _scanned_as_it_is(draft: Draft) -> bool:
+    """Whether freezes and windows are those that the waves' `scan` was noted under."""
+    scanned, memory = draft.memory.scanned, draft.memory
+    return scanned is not None and scanned[0] is memory.frozen and scanned[1] is memory.closed
+
+
 def _stands(draft: Draft, target: TargetNow) -> Passage | Literal["later"]:
     """Where a pending target stands: `later` tries again by itself, `waiting` until something is heard."""
     if target.tenant in draft.memory.frozen.tenants:
+        return "waiting"
+    if kept_out(draft, target):
         return "waiting"
     if target.retry_at is not None and target.retry_at > draft.now:
         return "later"

@@ -42,6 +42,7 @@ class Draft:
         self.touched: set[int] = set(memory.touched)
         self.asking = False
         self.scanned = memory.scanned
+        self.caught_up = memory.caught_up
         self.forward: tuple[str, ...] = ()
         self.onward: tuple[str, ...] = ()
 
@@ -142,6 +143,13 @@ class Draft:
         self._moved_waves.add(wave.index)
         return moved
 
+    def note_wave(self, wave: WaveNow, **changes: Any) -> WaveNow:
+        """Write down why a wave has not begun, without a change of state."""
+        noted = replace(wave, **changes)
+        self._waves[wave.index] = noted
+        self._moved_waves.add(wave.index)
+        return noted
+
     def skip_to(self, wave: WaveNow, cursor: int, scan: int) -> None:
         """Note that no target before `cursor` is pending, and none before `scan` can start; memos that cost no write."""
         self._waves[wave.index] = replace(self.wave(wave.index), cursor=cursor, scan=scan)
@@ -195,6 +203,7 @@ class Draft:
         memory.at_gates.update(self._at_gates)
         memory.asking = self.asking
         memory.scanned = self.scanned
+        memory.caught_up = self.caught_up
         for index, wave in self._waves.items():
             memory.waves[index] = wave
         if self._rollout is not None:
@@ -206,4 +215,8 @@ class Draft:
                 memory.wanting.pop(tenant, None)
             if target.state is not TargetState.PENDING:
                 memory.at_gates.pop(tenant, None)
+            if target.state is TargetState.DEFERRED and target.code == "window":
+                memory.catch_up[tenant] = None
+            else:
+                memory.catch_up.pop(tenant, None)
         memory.touched = set(self.touched)

@@ -19,6 +19,7 @@ from controlplane.domain.health import Expected, Judgement
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetState, WaveState
 from controlplane.domain.targets import DatabaseChange
+from controlplane.domain.windows import Attached, Closed
 
 type Phase = Literal["", "migrate", "apply", "back", "prune"]
 """The external work in a target's hands: `prune` after it was verified, `back` on its way back."""
@@ -66,6 +67,7 @@ class TargetNow:
     retry_at: datetime | None = None
     waiting_since: datetime | None = None
     yields_to: str = ""
+    waits_until: datetime | None = None
 
     @property
     def in_flight(self) -> bool:
@@ -101,7 +103,7 @@ class WaveNow:
     """One wave and its tally; `order` are its targets' tenants in the order they start.
 
     Two memos: nobody before `cursor` is pending; whoever is pending before `scan` waits for something that will be heard
-    (a gate's verdict, the end of a freeze), so that a pass doesn't go over all of them again.
+    (a gate's verdict, the end of a freeze, a window), so that a pass doesn't go over all of them again.
     """
 
     index: int
@@ -121,6 +123,7 @@ class WaveNow:
     scan: int = 0
     code: str = ""
     reason: str = ""
+    waiting_since: datetime | None = None
 
     @property
     def tally(self) -> WaveTally:
@@ -199,7 +202,9 @@ class Memory:
 
     `wanting`: tenants whose next work is not issued yet; `touched`: waves to judge again at the next decision; `at_gates`:
     pending targets that stand before gates of their own, with what those said; `asking`: whether one of them could start, so
-    that asking makes sense; `scanned`: the freezes as they were when the waves' `scan` was noted; `database`: what the release does
+    that asking makes sense; `windows`: the calendars of its tenants, `closed`: what they forbid now, looked at again when one of them
+    opens or closes; `scanned`, `caught_up`: freezes and windows as they were when the waves' `scan` was noted, and when the catch-up
+    list was last gone over; `catch_up`: who was deferred because of a window; `database`: what the release does
     to databases.
     """
 
@@ -214,7 +219,11 @@ class Memory:
     gates: dict[GateKey, GateNow] = field(default_factory=dict)
     at_gates: dict[str, tuple[GateNow, ...]] = field(default_factory=dict)
     asking: bool = False
-    scanned: Frozen | None = None
+    windows: Attached = field(default_factory=Attached)
+    closed: Closed = field(default_factory=Closed)
+    scanned: tuple[Frozen, Closed] | None = None
+    caught_up: Closed | None = None
+    catch_up: dict[str, None] = field(default_factory=dict)
     change_ref: str = ""
     database: DatabaseChange = "none"
 
@@ -269,6 +278,13 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeUp:
+    """The timer of a target that has not started rang: it may have waited for its window for too long."""
+
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
 class Faulty:
     """What Seawall has stored of a target can't be read or written: no fault of the release, a person must look."""
 
@@ -277,7 +293,7 @@ class Faulty:
     reason: str
 
 
-type Change = EffectDone | Looked | CommandSeen | Explained | Faulty | GateJudged
+type Change = EffectDone | Looked | CommandSeen | Explained | Faulty | GateJudged | TimeUp
 
 
 @dataclass(frozen=True, slots=True)

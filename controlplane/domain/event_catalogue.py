@@ -78,6 +78,10 @@ _ROLLOUT = _of(
         "target-stuck": ("A tenant needs a person: neither forward nor back worked.", _TARGET),
         "target-skipped": ("A tenant is left out, for the reason given.", _TARGET),
         "target-deferred": ("A tenant waits: later, not now.", _TARGET),
+        "target-caught-up": (
+            "A tenant whose window opened after its wave stopped waiting takes its turn again.",
+            _TARGET,
+        ),
         "way-back-refused": ("The way back of a tenant is not allowed.", ("code", "reason")),
         "release-held": ("Its release is held: no trigger starts it until a person lifts it.", ("release", "reason")),
     },

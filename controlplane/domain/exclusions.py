@@ -10,6 +10,7 @@ from functools import lru_cache
 from controlplane.domain.plans import Exclusion, Waiting, WayBack
 from controlplane.domain.releases import RangeCheck, upgrade_allowed
 from controlplane.domain.targets import PlanInputs, ReleaseFacts, TargetFacts
+from controlplane.domain.windows import NEVER
 
 type Rule = Callable[[TargetFacts, PlanInputs], tuple[str, str, datetime | None] | None]
 """(code, sentence, until) when the rule keeps a target out."""
@@ -134,7 +135,8 @@ def waits_of(target: TargetFacts, inputs: PlanInputs) -> list[Waiting]:
     if target.busy_with is not None:
         found.append(("slot", f"Rollout {target.busy_with} is changing it.", None, None))
     if target.window_opens is not None and target.window_opens > inputs.now and inputs.kind != "rollback":
-        found.append(("window", "Its window is closed.", target.window_opens, None))
+        until = None if target.window_opens == NEVER else target.window_opens
+        found.append(("window", target.window_reason or "Its window is closed.", until, None))
     if target.deferred_until is not None and target.deferred_until > inputs.now and inputs.kind != "rollback":
         found.append(("deferral", "Its owner deferred changes.", target.deferred_until, "tenant-owner"))
     if target.quota is not None and not target.quota:

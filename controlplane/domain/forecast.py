@@ -74,11 +74,24 @@ class Clock:
         """Move past a wave; one whose last window opens later ends no sooner than that allows."""
         count = rounds(targets, limits)
         early = _later(self.early, (timedelta(seconds=work.p50) + soak.for_) * count)
-        longest = timedelta(seconds=work.p90) + soak.for_
-        late = _later(self.late, longest * count)
+        most = longest(work, soak)
+        late = _later(self.late, times(most, count))
         opens = [t.window_opens for t in targets if t.window_opens is not None]
         last = max(opens, default=None)
-        return Clock(early, late) if last is None else Clock(max(early, last), max(late, _later(last, longest)))
+        return Clock(early, late) if last is None else Clock(max(early, last), max(late, _later(last, most)))
+
+
+def longest(work: WorkTime, soak: Soak) -> timedelta:
+    """How long one target needs at most: the 90th percentile of its work, and its soak."""
+    return timedelta(seconds=work.p90) + soak.for_
+
+
+def times(span: timedelta, count: int) -> timedelta:
+    """Multiply, but stop at the longest there is: see `_later`."""
+    try:
+        return span * count
+    except OverflowError:
+        return timedelta.max
 
 
 def _later(at: datetime, span: timedelta) -> datetime:

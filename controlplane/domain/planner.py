@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.exclusions import exclusion_of, waits_of, way_back_of
-from controlplane.domain.forecast import Clock, WorkTime, peak_of, phases_of, work_time
+from controlplane.domain.forecast import Clock, WorkTime, longest, peak_of, phases_of, rounds, times, work_time
 from controlplane.domain.plan_rules import applied_rules, check_required
 from controlplane.domain.plans import (
     Exclusion,
@@ -120,7 +120,7 @@ def _waves(cuts: Sequence[CutWave], inputs: PlanInputs, limits: ResolvedLimits) 
     ruled = gates_for(inputs.ruling, [frozenset(t.tenant for t in wave.targets) for wave in cuts])
     for wave, gates in zip(cuts, ruled, strict=True):
         after = clock.after(wave.targets, wave.spec.soak, work, limits)
-        planned = _wave(wave, inputs, work, clock.early, after.late)
+        planned = _wave(wave, inputs, work, limits, clock.early, after.late)
         own = planned.before
         waves.append(planned.model_copy(update={"before": (*own, *(gate for gate in gates if gate not in own))}))
         clock = after
@@ -131,9 +131,12 @@ def _start(inputs: PlanInputs) -> datetime:
     return max(inputs.now, inputs.not_before) if inputs.not_before else inputs.now
 
 
-def _wave(wave: CutWave, inputs: PlanInputs, work: WorkTime, start: datetime, end: datetime) -> PlannedWave:
+def _wave(
+    wave: CutWave, inputs: PlanInputs, work: WorkTime, limits: ResolvedLimits, start: datetime, end: datetime
+) -> PlannedWave:
     spec = wave.spec
     exposed = timedelta(seconds=work.exposed_p90) + spec.soak.for_
+    takes = longest(work, spec.soak)
     return PlannedWave(
         name=wave.name,
         targets=tuple(_target(t, inputs, exposed) for t in wave.targets),
@@ -144,6 +147,8 @@ def _wave(wave: CutWave, inputs: PlanInputs, work: WorkTime, start: datetime, en
         success=resolve_success(inputs.strategy.success, len(wave.targets)),
         expected_from=start,
         expected_by=end,
+        takes=takes,
+        lasts=times(takes, rounds(wave.targets, limits)),
     )
 
 

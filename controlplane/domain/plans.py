@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -68,7 +68,10 @@ class ResolvedSuccess(Wire):
 
 
 class PlannedWave(Wire):
-    """One wave: its targets in the order they start, its gates, and when it should run if nothing waits."""
+    """One wave: its targets in the order they start, its gates, and when it should run if nothing waits.
+
+    `takes`: how long one target needs at most (90th percentile, with its soak); `lasts`: the whole wave.
+    """
 
     name: str
     targets: tuple[PlannedTarget, ...]
@@ -79,6 +82,8 @@ class PlannedWave(Wire):
     success: ResolvedSuccess
     expected_from: datetime
     expected_by: datetime
+    takes: Duration = timedelta(0)
+    lasts: Duration = timedelta(0)
 
 
 class ResolvedLimits(Wire):

@@ -41,6 +41,7 @@ def granted(target: TargetNow, *, epoch: int, revision: int, migrates: bool, pru
         reason="",
         retry_at=None,
         waiting_since=None,
+        waits_until=None,
         expected=(),
         judgement=None,
     )

@@ -80,11 +80,15 @@ class RolloutItem(Wire):
 
 
 class RolloutView(RolloutItem):
-    """A rollout with its waves. `deferred`: targets put off; `waitingFor`: all else that keeps it from moving."""
+    """A rollout with its waves. `deferred`: targets put off; `waitingFor`: all else that keeps it from moving.
+
+    `catchUp`: targets that were left because their window stayed closed (`.../targets?code=window` lists them).
+    """
 
     targets: int
     counts: dict[str, int]
     deferred: int
+    catch_up: int = 0
     waiting_for: list[WaitingOn]
     waves: list[WaveView]
     explanation: Explanation

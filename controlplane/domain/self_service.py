@@ -279,6 +279,9 @@ def _waits(found: Mapping[str, Any], target: Mapping[str, Any], deferred: str | 
         waits.append(Wait(gate=target["code"] or "deferred", reason=target["reason"]))
     elif deferred:
         waits.append(Wait(gate="deferral", reason="you asked to wait", until=_at(deferred), who="tenant-owner"))
+    elif target["state"] == "pending" and target["code"]:
+        until = _at(target["waitsUntil"]) if target["waitsUntil"] else None
+        waits.append(Wait(gate=target["code"], reason=target["reason"], until=until))
     if target["notBefore"]:
         waits.append(Wait(gate="start", reason="it starts no earlier", until=_at(target["notBefore"])))
     if target["rolloutState"] == "paused":

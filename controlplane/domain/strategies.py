@@ -144,11 +144,19 @@ class Success(Wire):
 
 
 class Windows(Wire):
-    """What to do with targets whose window stays closed."""
+    """How a rollout obeys calendars, and what to do with targets whose window stays closed."""
 
     wait: Duration = Field(default=timedelta(days=2), description="How long a wave waits for its last windows to open.")
     then: Literal["defer", "hold"] = Field(
         default="defer", description="defer: stragglers go to the catch-up list; hold: the wave waits for a person."
+    )
+    default: Literal["open", "closed"] = Field(
+        default="open", description="What holds for a target without an allow calendar."
+    )
+    finish: Literal["wave", "target", "ignore"] = Field(
+        default="wave",
+        description="wave: a wave begins only if its windows stay open until it should be done (90th percentile); "
+        "target: each target starts only if its own does; ignore: whoever is open starts.",
     )
 
 

@@ -81,6 +81,7 @@ class TargetFacts:
     reachable: bool = True
     busy_with: str | None = None
     window_opens: datetime | None = None
+    window_reason: str = ""
     deferred_until: datetime | None = None
     quota: Fit | None = None
     problem: TargetProblem | None = None

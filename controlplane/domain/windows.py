@@ -11,6 +11,7 @@ import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -142,13 +143,20 @@ def _without(opens: Sequence[Stretch], denied: Sequence[Stretch]) -> tuple[Stret
     return tuple(found)
 
 
+def during(stretches: Iterable[Stretch], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Of overlapping stretches: when what is on now ends (None: nothing is on), and when the next one begins."""
+    merged = _merged(stretches)
+    ends = next((end for start, end in merged if start <= now < end), None)
+    return ends, next((start for start, _ in merged if start > now), None)
+
+
 def opening(windows: Windows, now: datetime, needs: timedelta = timedelta(0)) -> Opening:
     """Whether work that takes up to `needs` may start now: its window must stay open for so long."""
     index = bisect.bisect_right(windows.opens, now, key=lambda stretch: stretch[0]) - 1
     inside = index >= 0 and now < windows.opens[index][1]
     if inside and _fits(windows.opens[index], now, needs):
         return Opening(open=True, until=_last_start(windows.opens[index], needs))
-    later = next((s for s in windows.opens[index + 1 :] if _fits(s, s[0], needs)), None)
+    later = next((s for s in islice(windows.opens, index + 1, None) if _fits(s, s[0], needs)), None)
     reason, calendar = _why_closed(windows, now, windows.opens[index] if inside else None, needs)
     if later is None:
         tail = windows.error or f"no window {'long enough ' if needs else ''}opens within {HORIZON.days} days"
@@ -196,7 +204,9 @@ def written(span: timedelta) -> str:
     """A duration in a person's words: `3 h 20 min`."""
     minutes = -(-int(span.total_seconds()) // 60)
     hours, rest = divmod(minutes, 60)
-    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest or not hours else "") if part)
+    return " ".join(
+        part for part in (f"{hours} h" if hours else "", f"{rest} min" if rest or not hours else "") if part
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Calendars(CalendarSyntax, Protocol):
     """Works iCalendar texts out."""
 
     async def expand(self, texts: Mapping[str, str], now: datetime) -> tuple[Mapping[str, WorkedOut], datetime]:
-        """Work texts out, by digest, from a day before `now` over the horizon; and until when that may be used.
+        """Work texts out, by whatever name they are given under, from a day before `now` over the horizon; and until when that may be used.
 
         Limited in time and memory; what was worked out is kept.
         """

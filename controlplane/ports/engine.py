@@ -14,6 +14,7 @@ from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen, Memory
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.manifests import Rendered
+from controlplane.domain.windows import Attached, Default
 from controlplane.domain.work import DeliveryKind, Given, Work
 from controlplane.ports.leases import CommandRow, HeldLease
 
@@ -164,6 +165,10 @@ class EngineStore(Protocol):
 
     async def frozen(self, known: Frozen, tenants: Sequence[str], environment: str) -> Frozen:
         """Read the freezes again, outside a driver transaction, if the fleet row says that they changed or one has ended."""
+        ...
+
+    async def windows(self, tenants: Sequence[str], environment: str, default: Default) -> Attached:
+        """Read the calendars in force and whose they are, worked out over the horizon."""
         ...
 
     async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:

@@ -29,6 +29,7 @@ from controlplane.ports.stores.rollouts import RolloutsStore
 from controlplane.ports.stores.self_service import SelfServiceStore
 from controlplane.ports.stores.sessions import SessionStore
 from controlplane.ports.stores.tenants import TenantStore
+from controlplane.ports.stores.windows import WindowStore
 
 
 class UnitOfWork(Protocol):
@@ -80,6 +81,11 @@ class UnitOfWork(Protocol):
     @property
     def gates(self) -> GateReads:
         """Gates as people see them."""
+        ...
+
+    @property
+    def windows(self) -> WindowStore:
+        """Calendars and whose they are."""
         ...
 
     @property

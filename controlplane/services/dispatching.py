@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from controlplane.domain.admission import ClusterFacts
+from controlplane.domain.decide_windows import obeys_windows
 from controlplane.domain.dispatch import Started, needs_of, screen, start
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Frozen
@@ -50,6 +52,8 @@ class Dispatcher:
             frozen = await tx.frozen(frozen, list(self._memory.targets))
             budgets = _past_freezes(budgets, frozen)
             forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]
+            if obeys_windows(self._memory.plan) and self._windows_moved(frozen, tx.now):
+                forward = []
         how = {tenant: prepared[tenant].asked for tenant in (*onward, *forward)}
         started, refused = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
         for refusal in refused:
@@ -57,6 +61,10 @@ class Dispatcher:
         work = {one.target.tenant: prepared[one.target.tenant].work for one in started}
         await tx.issue(started, work, app=app, environment=environment, release=self._release())
         return Dispatched(started, _sum(started), frozen)
+
+    def _windows_moved(self, frozen: Frozen, now: datetime) -> bool:
+        """Whether calendars changed, or a window opened or closed, since they were looked at: look again before anybody starts."""
+        return frozen.version != self._memory.windows.version or self._memory.closed.stale(now)
 
     def _facts(self, draft: Draft, tenant: str, prepared: Mapping[str, Prepared]) -> ClusterFacts:
         target = draft.target(tenant)

@@ -18,7 +18,7 @@ import structlog
 
 from controlplane.domain.decide import decide
 from controlplane.domain.draft import Draft
-from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone, Frozen, Memory, TargetNow
+from controlplane.domain.engine import Change, CommandSeen, Decision, EffectDone, Frozen, Memory, TargetNow, TimeUp
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
 from controlplane.ports.delivery import Outcome
 from controlplane.ports.engine import DataFaultError, EngineStore, EngineTransaction, Loaded, Observed
@@ -32,13 +32,13 @@ from controlplane.services.dispatching import Dispatched, Dispatcher
 from controlplane.services.fleet import Fleet
 from controlplane.services.gatekeeper import Gatekeeper
 from controlplane.services.hands import Hands
+from controlplane.services.openings import Openings
 from controlplane.services.preparing import Prepared, Preparer
 
 GROUP_SECONDS = 0.01
 """How long a tick waits for more to come after the first thing did: the group commit."""
 IDLE_AFTER = timedelta(seconds=5)
 """A rollout that can't move before then is let go, to be woken by its `due_at`."""
-THAW_SECONDS = 1.0
 PAUSED_LOOK = timedelta(hours=1)
 
 log = structlog.get_logger(__name__)
@@ -105,7 +105,7 @@ class Driver:
         self._bisection = Bisection()
         self._given_up: set[str] = set()
         self._draining = False
-        self._thaw_at = 0.0
+        self._openings = Openings(store, self._memory)
 
     @property
     def now(self) -> datetime:
@@ -119,7 +119,7 @@ class Driver:
         try:
             await self._resume()
             while not self._finished():
-                await self._thaw()
+                await self._openings.look(self.now, asks=self._gatekeeper.busy)
                 await self._tick()
                 await self._wait()
         finally:
@@ -141,24 +141,20 @@ class Driver:
             if target.state in (TargetState.VERIFY, TargetState.SOAK, TargetState.ROLLING_BACK):
                 heapq.heappush(self._timers, (self.now, target.tenant))
 
-    async def _thaw(self) -> None:
-        """While something is frozen nothing forward is tried, so ask once a second whether it still is; nor do gates ask people then."""
-        frozen = self._memory.frozen
-        asks = frozen.all_reason or frozen.tenants or self._gatekeeper.busy
-        if not asks or time.monotonic() < self._thaw_at:
-            return
-        self._thaw_at = time.monotonic() + THAW_SECONDS
-        self._memory.frozen = await self._store.frozen(
-            frozen, list(self._memory.targets), self._memory.plan.environment
-        )
-
     async def _tick(self) -> None:
         """One pass: changes in, decision, transaction, then adopt and send."""
         now = self.now
         if any(command.command == RECOUNT for command in self._commands):
             self._gatekeeper.look_again("approval")
-        heard = self._hands.changes(now, self._due(now))
-        changes: list[Change] = [*self._commands, *self._gatekeeper.changes(), *filter(self._bisection.takes, heard)]
+        due = self._due(now)
+        heard = self._hands.changes(now, due)
+        waited = [TimeUp(tenant) for tenant in due if self._memory.targets[tenant].state is TargetState.PENDING]
+        changes: list[Change] = [
+            *self._commands,
+            *self._gatekeeper.changes(),
+            *waited,
+            *filter(self._bisection.takes, heard),
+        ]
         self._hands.give_back([change for change in heard if not self._bisection.takes(change)])
         outcomes, fenced = self._hands.take_unwritten(self._bisection.has), self._hands.take_fenced()
         draft = decide(self._memory, changes, now)
@@ -233,6 +229,8 @@ class Driver:
             fault_point("ledger:after-issue")
         if tick.observed:
             fault_point("ledger:after-observe")
+        if frozen.version != self._memory.frozen.version:
+            self._wake.set()  # windows may have changed with it
         self._memory.frozen = frozen
         self._adopt(tick.draft)
         self._after_commit(tick, dispatched)
@@ -298,8 +296,9 @@ class Driver:
         if self._finished():
             return
         seconds = self._lease.renew_after - (time.monotonic() - self._lease.sent_at)
-        if self._memory.frozen.all_reason or self._memory.frozen.tenants:
-            seconds = min(seconds, THAW_SECONDS)
+        openings = self._openings.seconds(self.now)
+        if openings is not None:
+            seconds = min(seconds, openings)
         if self._timers:
             seconds = min(seconds, (self._timers[0][0] - self.now).total_seconds())
         try:

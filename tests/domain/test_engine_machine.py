@@ -30,6 +30,7 @@ from controlplane.domain.engine import (
     Memory,
     RolloutNow,
     TargetNow,
+    TimeUp,
     WaveNow,
     tally_of,
 )
@@ -48,6 +49,7 @@ from controlplane.domain.rollouts import (
     RolloutState,
     TargetState,
 )
+from controlplane.domain.windows import Closed, Opening
 
 from .fleet import NOW, fleet, inputs, strategy
 
@@ -78,6 +80,7 @@ def plan_for(size: int, roll_back: str, then: str, limit: int, failures: int, sa
         limits={"inFlight": limit},
         success={"maxFailures": failures, "progressDeadline": "PT30S"},
         onFailure={"rollBack": roll_back, "then": then},
+        windows={"wait": "PT20S", "then": "defer" if failures else "hold"},
     )
     return plan(inputs(targets, rules))
 
@@ -151,6 +154,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.hands: dict[str, str] = {}
         self.held: dict[str, dict[str, Any]] = {}
         self.frozen = False
+        self.closed = Closed()
         self.reachable = True
         self.commands = 0
         self.tick([])
@@ -171,6 +175,7 @@ class EngineMachine(RuleBasedStateMachine):
             tallied,
             by_name,
             wanting=wanting,
+            catch_up={t.tenant: None for t in targets if t.state is TargetState.DEFERRED and t.code == "window"},
             touched=set(range(len(self.plan.waves))),
             gates=dict(self.gates),
             at_gates=dict(self.at_gates),
@@ -241,6 +246,22 @@ class EngineMachine(RuleBasedStateMachine):
         self.frozen, self.reachable = frozen, reachable
         self.tick([])
 
+    @rule(data=st.data(), seconds=st.integers(0, 15), begins=st.booleans())
+    def windows_open_and_close(self, data: st.DataObject, seconds: int, begins: bool) -> None:
+        """Group 0 is closed for every wave, group 1 open; a wave may be kept from beginning."""
+        self.now += timedelta(seconds=seconds)
+        shut = Opening(open=False, until=None, reason=f"opens at {self.now + timedelta(seconds=9)}")
+        groups = {t: data.draw(st.integers(0, 1)) for t in sorted(self.memory.targets)}
+        waves = {} if begins else {len(self.plan.waves) - 1: shut}
+        self.closed = Closed(groups, {(0, wave): shut for wave in range(len(self.plan.waves))}, waves)
+        self.tick([])
+
+    @rule(data=st.data(), seconds=st.integers(0, 30))
+    @precondition(lambda self: self.closed.shut)
+    def a_straggler_has_waited(self, data: st.DataObject, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.tick([TimeUp(data.draw(st.sampled_from(sorted(self.memory.targets))))])
+
     @rule(data=st.data(), how=st.sampled_from(["suspended", "offboarding", "active", "moved"]))
     def a_registry_row_changes(self, data: st.DataObject, how: str) -> None:
         tenant = data.draw(st.sampled_from(sorted(self.rows)))
@@ -266,7 +287,16 @@ class EngineMachine(RuleBasedStateMachine):
         """All that is not in the rows is lost; phases in hand are taken up again."""
         targets = [self._reloaded(target) for target in self.memory.targets.values()]
         waves = [
-            WaveNow(w.index, w.name, w.order, w.state, started_at=w.started_at, code=w.code, reason=w.reason)
+            WaveNow(
+                w.index,
+                w.name,
+                w.order,
+                w.state,
+                started_at=w.started_at,
+                code=w.code,
+                reason=w.reason,
+                waiting_since=w.waiting_since,
+            )
             for w in self.memory.waves
         ]
         kept = {t.tenant: t.phase for t in targets if t.phase}
@@ -292,6 +322,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def tick(self, changes: list[Change]) -> None:
         self.memory.frozen = Frozen("peak" if self.frozen else "")
+        self.memory.closed = self.closed
         before = {t: target.state for t, target in self.memory.targets.items()}
         rollout, waves = self.memory.rollout.state, [w.state for w in self.memory.waves]
         draft = decide(self.memory, changes, self.now)
@@ -337,6 +368,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.reachable
         if rollout_scope(ID) in one.takes:
             assert not self.frozen
+            assert self.closed.keeps(tenant, one.target.wave) is None
             assert not draft.rollout.halted
             assert not draft.rollout.abort
             assert draft.rollout.state is RolloutState.RUNNING
@@ -389,9 +421,12 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def whoever_is_passed_over_waits_for_something_that_is_heard(self) -> None:
         for wave in self.memory.waves:
-            for tenant in wave.order[: wave.scan] if self.memory.scanned is self.memory.frozen else ():
+            for tenant in (
+                wave.order[: wave.scan] if self.memory.scanned == (self.memory.frozen, self.memory.closed) else ()
+            ):
                 pending = self.memory.targets[tenant].state is TargetState.PENDING
-                assert not pending or passage(self.memory.at_gates[tenant], self.now) == "waiting"
+                kept = self.memory.closed.keeps(tenant, wave.index)
+                assert not pending or kept or passage(self.memory.at_gates[tenant], self.now) == "waiting"
 
     @invariant()
     def only_the_pending_stand_at_gates_of_their_own(self) -> None:
@@ -439,7 +474,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Once nothing is held up any more, every rollout ends."""
         if not hasattr(self, "plan"):
             return
-        self.frozen, self.reachable = False, True
+        self.frozen, self.reachable, self.closed = False, True, Closed()
         for _ in range(40 + 20 * len(self.rows)):
             if self.memory.rollout.state in ROLLOUT_OVER:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -33,7 +34,8 @@ _HEAD = text(
     ) c
     cross join lateral (
         select jsonb_agg(to_jsonb(s)) as counts from (
-            select wave, state, code, count(*) as number, any_value(reason) as reason, any_value(tenant) as tenant
+            select wave, state, code, count(*) as number, any_value(reason) as reason, any_value(tenant) as tenant,
+                   min(cast(memory -> 'driver' ->> 'waits_until' as timestamptz)) as until
             from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
         ) s
     ) t
@@ -185,5 +187,11 @@ def _head(row: Mapping[str, Any]) -> RolloutHead:
     """Build a head from a row; a list's rows have no waves, counts and commands."""
     found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "gates": None, "command_seq": 0, **row}
     waves, commands, gates = found.pop("waves") or [], found.pop("commands") or [], found.pop("gates") or []
-    counts = [TargetCount(**one) for one in found.pop("counts") or []]
+    counts = [_count(one) for one in found.pop("counts") or []]
     return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts, gates=gates)
+
+
+def _count(one: Mapping[str, Any]) -> TargetCount:
+    """A group of targets as JSON gives it."""
+    until = one.get("until")
+    return TargetCount(**{**one, "until": datetime.fromisoformat(until) if until else None})

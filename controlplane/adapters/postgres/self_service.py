@@ -34,7 +34,8 @@ _STATUS = text(
           'open', coalesce((
             select jsonb_agg(jsonb_build_object(
               'rollout', o.id, 'kind', o.kind, 'app', o.app, 'version', g.release_version, 'why', o.reason, 'rolloutState', o.state,
-              'state', g.state, 'code', g.code, 'reason', g.reason, 'since', g.since, 'wayBack', g.memory ->> 'wayBack',
+              'state', g.state, 'code', g.code, 'reason', g.reason,
+              'waitsUntil', g.memory -> 'driver' ->> 'waits_until', 'since', g.since, 'wayBack', g.memory ->> 'wayBack',
               'notBefore', o.not_before, 'createdAt', o.created_at, 'wave', w.name, 'waveState', w.state,
               'expectedFrom', w.expected_from, 'expectedBy', w.expected_by,
               'database', (select l.spec -> 'database' ->> 'change' from releases l where l.app = o.app and l.version = g.release_version)

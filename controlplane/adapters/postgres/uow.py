@@ -36,6 +36,7 @@ from .rollouts_store import PostgresRollouts
 from .self_service import PostgresSelfService
 from .sessions import PostgresSessions
 from .tenants import PostgresTenants
+from .windows import PostgresWindows
 
 __all__ = ["PostgresUnitOfWork", "as_json"]
 
@@ -108,6 +109,11 @@ class PostgresUnitOfWork:
     def gates(self) -> PostgresGateReads:
         """Gates as people see them."""
         return PostgresGateReads(self.session)
+
+    @property
+    def windows(self) -> PostgresWindows:
+        """Calendars and whose they are."""
+        return PostgresWindows(self.session)
 
     @property
     def looks(self) -> PostgresLooks:

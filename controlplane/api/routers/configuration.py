@@ -1,6 +1,7 @@
 """Configuration kinds: the same five operations each, made from `services.configuration.kinds.KINDS`."""
 
 # No `from __future__ import annotations` here: each kind's handlers are annotated with that kind's own model.
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
@@ -102,7 +103,7 @@ def _put(kind: Kind[Any]) -> Handler:
         call: Annotated[Call, may(f"{kind.plural}.write")],
         if_match: IfMatch = None,
     ) -> Response:
-        kind.check(body, call.container.checkers)
+        await asyncio.to_thread(kind.check, body, call.container.checkers)
 
         def check(current: ConfigRecord | None) -> None:
             check_if_match(if_match, etag_of(_shown(kind, current)) if current else None)

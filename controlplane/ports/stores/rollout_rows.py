@@ -127,7 +127,7 @@ class NewRollout:
 class TargetCount:
     """So many targets of a wave are in a state for the same reason (`code`, empty if there is none).
 
-    `reason`, `tenant`: of one of them.
+    `reason`, `tenant`: of one of them; `until`: when the first of them goes on by itself, if that is known.
     """
 
     wave: int
@@ -136,6 +136,7 @@ class TargetCount:
     number: int
     reason: str
     tenant: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

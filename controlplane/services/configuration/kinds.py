@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from controlplane.domain import rules
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.emergencies import WINDOW, Criterion
 from controlplane.domain.endpoints import Endpoint
-from controlplane.domain.errors import FieldError, InvalidError
+from controlplane.domain.errors import ConflictError, FieldError, InvalidError
 from controlplane.domain.people import Person
 from controlplane.domain.rules import RuleSpec
 from controlplane.domain.sources import Source
@@ -40,14 +41,24 @@ def _nothing(_spec: Wire, _checkers: Checkers) -> None:
     """The model says it all."""
 
 
+def _replaces_anything(_current: Mapping[str, Any], _spec: Wire) -> None:
+    """Any spec of a kind replaces any other."""
+
+
 @dataclass(frozen=True)
 class Kind[S: Wire]:
-    """A kind: the plural in its paths, one of it, its model, and what the model can't check (raises InvalidError)."""
+    """A kind: the plural in its paths, one of it, its model, and what the model can't check (raises InvalidError).
+
+    `replaces` refuses what may not take the place of the spec in force;
+    `tells_drivers`: once a change commits, no driver issues another forward step under the version before.
+    """
 
     plural: str
     singular: str
     model: type[S]
     check: Callable[[S, Checkers], None] = _nothing
+    tells_drivers: bool = False
+    replaces: Callable[[Mapping[str, Any], S], None] = _replaces_anything
 
 
 def _strategy(spec: Strategy, checkers: Checkers) -> None:
@@ -57,6 +68,15 @@ def _strategy(spec: Strategy, checkers: Checkers) -> None:
 
 def _calendar(spec: CalendarSpec, checkers: Checkers) -> None:
     checkers.calendars.check(spec.ics, "/ics")
+
+
+def _calendar_replaces(current: Mapping[str, Any], spec: CalendarSpec) -> None:
+    """A read-only calendar is its source's: raises ConflictError `read-only-calendar` for anybody else."""
+    if current.get("readOnly") and current.get("source") != spec.source:
+        raise ConflictError(
+            f"This calendar is read-only: only its source, {current.get('source')}, replaces it. Put yours under another name.",
+            code="read-only-calendar",
+        )
 
 
 def check_rule(spec: RuleSpec, checkers: Checkers, prefix: str = "") -> None:
@@ -102,7 +122,7 @@ KINDS = (
     Kind("apps", "app", AppSpec),
     Kind("tiers", "tier", TierSpec),
     Kind("clusters", "cluster", ClusterSpec),
-    Kind("calendars", "calendar", CalendarSpec, _calendar),
+    Kind("calendars", "calendar", CalendarSpec, _calendar, tells_drivers=True, replaces=_calendar_replaces),
     Kind("strategies", "strategy", Strategy, _strategy),
     Kind("triggers", "trigger", Trigger, _trigger),
     Kind("rules", "rule", RuleSpec, check_rule),

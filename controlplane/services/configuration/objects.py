@@ -29,9 +29,13 @@ async def put_object[S: Wire](
     digest = digest_of(content)
     if current is not None and current.digest == digest:
         return current, False
+    if current is not None:
+        kind.replaces(current.spec, spec)
     number = await uow.configuration.newest(kind.plural, name) + 1
     record = ConfigRecord(kind.plural, name, number, content, digest, uow.now, actor)
     await uow.configuration.put(record)
+    if kind.tells_drivers:
+        await uow.freezes.tell_drivers()
     subject = f"{kind.singular}/{name}"
     await uow.audit(actor, f"{kind.plural}.put", subject, detail={"version": number, "digest": digest})
     await uow.record(kind.singular, name, "created" if current is None else "changed", data={"version": number})
@@ -57,6 +61,8 @@ async def delete_object[S: Wire](uow: UnitOfWork, kind: Kind[S], name: str, *, a
         detail = f"The {kind.singular} {name!r} is used by {', '.join(users)}. Change them first."
         raise ConflictError(detail, code="in-use", extra={"usedBy": list(users)})
     await uow.configuration.remove(kind.plural, name)
+    if kind.tells_drivers:
+        await uow.freezes.tell_drivers()
     subject = f"{kind.singular}/{name}"
     await uow.audit(actor, f"{kind.plural}.delete", subject, detail={"version": current.version})
     await uow.record(kind.singular, name, "deleted", data={"version": current.version})

@@ -13,6 +13,7 @@ from controlplane.ports.stores.rollout_rows import RolloutHead, TargetCount
 _GATES = {"busy": "slot"}
 _TROUBLED = (TargetState.STUCK, TargetState.FAILED, TargetState.ROLLING_BACK, TargetState.ROLLED_BACK)
 _OPERATOR = "operator, release-manager"
+_CATCH_UP = (TargetState.DEFERRED, TargetState.SKIPPED)
 
 
 def item_of(head: RolloutHead) -> RolloutItem:
@@ -49,6 +50,7 @@ def view_of(head: RolloutHead, url: str, now: datetime) -> RolloutView:
         targets=sum(counts.values()),
         counts=counts,
         deferred=counts.get(TargetState.DEFERRED, 0),
+        catch_up=sum(c.number for c in head.counts if c.code == "window" and c.state in _CATCH_UP),
         waiting_for=waiting_for(head, now),
         waves=[_wave(head, index) for index in range(len(head.waves))],
         explanation=explanation_of(head, now),
@@ -70,10 +72,16 @@ def waiting_for(head: RolloutHead, now: datetime) -> list[WaitingOn]:
     for command in head.pending_commands:
         reason = f"The driver has not yet taken up `{command['command']}` by {command['actor']}; nothing is issued till then."
         found.append(WaitingOn(gate="command", reason=reason))
+    for wave in head.waves:
+        detail = wave["detail"] or {}
+        if wave["state"] in ("pending", "gating") and detail.get("code"):
+            found.append(WaitingOn(gate=detail["code"], reason=f"wave {wave['name']}: {detail['reason']}"))
     for count in head.counts:
-        if count.state == TargetState.PENDING and count.code:
+        if count.state == TargetState.PENDING and count.code and not (count.until and count.until <= now):
             gate = _GATES.get(count.code, count.code)
-            found.append(WaitingOn(gate=gate, reason=f"{count.tenant}: {count.reason}", targets=count.number))
+            found.append(
+                WaitingOn(gate=gate, reason=f"{count.tenant}: {count.reason}", until=count.until, targets=count.number)
+            )
         if count.state == TargetState.STUCK:
             reason = f"{count.tenant}: {count.reason}"
             found.append(WaitingOn(gate="stuck", reason=reason, who=_OPERATOR, targets=count.number))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
+from controlplane.domain.decide_windows import window_notes
 from controlplane.domain.emergencies import LeftOut, PlannedEmergency, check_emergency, check_size, relieved
 from controlplane.domain.names import canonical_json, digest_of
 from controlplane.domain.planner import plan
@@ -16,8 +17,10 @@ from controlplane.domain.plans import Plan
 from controlplane.domain.requests import Ask, check_request
 from controlplane.domain.ruling import Ruling
 from controlplane.domain.strategies import Strategy
-from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts, TargetProblem
+from controlplane.domain.targets import Phase, PhaseDuration, PlanInputs, ReleaseFacts, TargetFacts, TargetProblem
+from controlplane.domain.windows import NEVER, Attached, opening
 from controlplane.ports.stores.rollout_rows import NewContent
+from controlplane.services.windows import attach
 
 from .askable import notes_on
 from .checks import Findings, examine
@@ -60,7 +63,8 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     offered = await offers(ask, snapshot)
     ruling = await rule(tools, ask, snapshot, offered, book, now)
     findings = await examine(tools, snapshot, offered, ask.app, dry_run=not ask.installing)
-    made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, ruling, now)
+    windows = await _windows(tools, snapshot, now)
+    made = await asyncio.to_thread(_plan, ask, snapshot, offered, findings, ruling, windows, now)
     looks = await look_at_plan(tools.gate_ports, made, now)
     made = made.model_copy(update={"notes": (*made.notes, *(look.note() for look in looks))})
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
@@ -68,13 +72,34 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, contents, looks)
 
 
+async def _windows(tools: RolloutTools, snapshot: Snapshot, now: datetime) -> Attached:
+    """The windows of the targets; none for a rollback, which asks none."""
+    if tools.expander is None:
+        return Attached()
+    return await attach(snapshot.attachments, tools.expander, snapshot.strategy.strategy.windows.default, now)
+
+
+def _in_its_window(facts: TargetFacts, windows: Attached, start: datetime) -> TargetFacts:
+    mine = windows.windows(facts.tenant)
+    found = opening(mine, start) if mine is not None else None
+    if found is None or found.open:
+        return facts
+    return replace(facts, window_opens=found.until or NEVER, window_reason=found.reason)
+
+
 def _plan(
-    ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, ruling: Ruling, now: datetime
+    ask: Ask,
+    snapshot: Snapshot,
+    offered: Mapping[str, Offer],
+    findings: Findings,
+    ruling: Ruling,
+    windows: Attached,
+    now: datetime,
 ) -> Plan:
     request, strategy = ask.request, snapshot.strategy
     relieved_strategy, emergency = _lane(ask, snapshot)
     back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
-    targets = [
+    facts = [
         target_facts(
             row,
             offered.get(row.tenant),
@@ -86,6 +111,8 @@ def _plan(
         )
         for row in snapshot.targets
     ]
+    start = max(now, request.not_before or now)
+    targets = [_in_its_window(one, windows, start) for one in facts]
     made = plan(
         PlanInputs(
             kind=request.kind,
@@ -104,7 +131,12 @@ def _plan(
         )
     )
     when_busy = request.when_busy or made.when_busy
-    notes = (*made.notes, *findings.notes, *notes_on(made, _authors(snapshot), request.change_ref))
+    notes = (
+        *made.notes,
+        *findings.notes,
+        *notes_on(made, _authors(snapshot), request.change_ref),
+        *window_notes(made, windows),
+    )
     if emergency is None or request.emergency is None or snapshot.criterion is None:
         return made.model_copy(update={"notes": notes, "when_busy": when_busy})
     check_size(*snapshot.criterion, made.size)

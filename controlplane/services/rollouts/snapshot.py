@@ -16,6 +16,7 @@ from controlplane.domain.strategies import Strategy, check_strategy
 from controlplane.domain.targets import PhaseDuration
 from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.ports.stores.rollout_rows import ReleaseRow, TargetRow
+from controlplane.ports.stores.windows import Attachments
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.emergencies import take_lane
 
@@ -55,6 +56,7 @@ class Snapshot:
     clusters: Mapping[str, ClusterSpec]
     durations: Mapping[str, PhaseDuration]
     tenants_on: Mapping[str, int]
+    attachments: Attachments
     criterion: tuple[str, Criterion] | None = None
 
 
@@ -85,6 +87,9 @@ async def take_snapshot(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> Sna
         durations={t.phase: PhaseDuration(t.p50, t.p90) for t in await store.phase_times(ask.app)},
         tenants_on=await store.tenants_on({r.cluster for r in rows}),
         criterion=await take_lane(uow, request.emergency) if request.emergency else None,
+        attachments=Attachments()
+        if request.kind == "rollback"
+        else await uow.windows.attachments([r.tenant for r in rows], request.environment),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from controlplane.gates import GATES
 from controlplane.ports.calendar_times import CalendarTimes
+from controlplane.ports.calendars import Calendars
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.gates import GatePorts
@@ -20,6 +21,7 @@ class RolloutTools:
 
     `gates` are the kinds of gate this installation has, besides the built-in soak. `expressions`, `times`: what
     evaluates risk rules (None: tenants that a rule might be about stay out); `gate_ports`: what gates may ask when a rollout is planned.
+    `expander`: what works calendars out (None: plans can't say when windows open).
     """
 
     open: Callable[[], AbstractAsyncContextManager[UnitOfWork]]
@@ -28,3 +30,4 @@ class RolloutTools:
     expressions: Expressions | None = None
     times: CalendarTimes | None = None
     gate_ports: GatePorts | None = None
+    expander: Calendars | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -23,7 +24,7 @@ from controlplane.domain.exposure import (
 )
 from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Plan
-from controlplane.domain.rollouts import RolloutState, WaveState
+from controlplane.domain.rollouts import RolloutState, TargetState, WaveState
 from controlplane.ports.engine import EndedJob, Loaded, OpenPhase
 from controlplane.ports.leases import HeldLease
 
@@ -97,6 +98,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         waves=await _waves(session, rollout_id, plan, targets),
         targets=targets,
         wanting={t.tenant: None for t in targets.values() if t.wants},
+        catch_up={t.tenant: None for t in targets.values() if t.state is TargetState.DEFERRED and t.code == "window"},
         touched=set(range(len(plan.waves))),
         gates=await read_gates(session, rollout_id, gates_of(plan)),
         change_ref=row.change_ref,
@@ -155,9 +157,14 @@ async def _waves(
             started_at=row.started_at,
             code=detail.get("code", ""),
             reason=detail.get("reason", ""),
+            waiting_since=_instant(detail.get("waitingSince")),
         )
         waves.append(tally_of(wave, (targets[tenant] for tenant in order)))
     return waves
+
+
+def _instant(found: str | None) -> datetime | None:
+    return datetime.fromisoformat(found) if found else None
 
 
 def _rollout(row: Any) -> RolloutNow:

@@ -10,7 +10,7 @@ from controlplane.domain.health import Expected
 from controlplane.domain.plans import PlannedTarget
 from controlplane.domain.rollouts import TargetState
 
-_TIMES = ("soak_since", "sampled_at", "ill_since", "waiting_since")
+_TIMES = ("soak_since", "sampled_at", "ill_since", "waiting_since", "waits_until")
 
 
 def memory_of(target: TargetNow) -> dict[str, Any]:
@@ -62,6 +62,7 @@ def target_of(row: Any, planned: PlannedTarget, namespace: str) -> TargetNow:
         sampled_at=_time(memory, "sampled_at"),
         ill_since=_time(memory, "ill_since"),
         waiting_since=_time(memory, "waiting_since"),
+        waits_until=_time(memory, "waits_until"),
     )
 
 

@@ -13,19 +13,24 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.postgres.database import Database
 from controlplane.adapters.postgres.gates import write_gates
 from controlplane.adapters.postgres.leases import lock_lease, locked_command_seq, mark_applied, read_commands
+from controlplane.adapters.postgres.windows import read_attachments
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.manifests import InventoryItem, Rendered
+from controlplane.domain.windows import Attached, Default
 from controlplane.domain.work import Given, Work
+from controlplane.ports.calendars import Calendars
 from controlplane.ports.engine import Ask, DataFaultError, Loaded, Observed
 from controlplane.ports.leases import CommandRow, HeldLease
 from controlplane.ports.meters import SILENT, Meters, Tick
 from controlplane.ports.trace import span
+from controlplane.services.windows import attach
 
 from . import freezes, load, start, write
 from .packing import unpack
@@ -63,9 +68,10 @@ _PROVE = text(
 class PostgresEngineStore:
     """See `controlplane.ports.engine.EngineStore`."""
 
-    def __init__(self, database: Database, meters: Meters = SILENT) -> None:
+    def __init__(self, database: Database, meters: Meters = SILENT, calendars: Calendars | None = None) -> None:
         self._database = database
         self._meters = meters
+        self._calendars = calendars or ICalendars()
 
     async def load(self, lease: HeldLease) -> Loaded:
         """Load a rollout as its new driver."""
@@ -103,6 +109,13 @@ class PostgresEngineStore:
             if version is None or (version == known.version and not ended):
                 return known
             return await freezes.read_frozen(uow.session, tenants, environment, version, known.passes)
+
+    async def windows(self, tenants: Sequence[str], environment: str, default: Default) -> Attached:
+        """Read the calendars and whose they are, then work them out."""
+        async with self._database.engine() as uow:
+            version = (await uow.session.execute(_FLEET_VERSION)).scalar_one_or_none()
+            found, now = await read_attachments(uow.session, tenants, environment), uow.now
+        return await attach(found, self._calendars, default, now, version=-1 if version is None else version)
 
     async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:
         """Read contents by hash."""

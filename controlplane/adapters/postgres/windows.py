@@ -1,0 +1,56 @@
+"""Calendars and whose they are, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.domain.selectors import labels_of
+from controlplane.ports.stores.windows import Attachments, CalendarRow, Place
+
+_CALENDARS = text(
+    """
+    select c.name, v.digest, v.spec from config_current c join config_versions v using (kind, name, version)
+    where c.kind = 'calendars' and c.deleted_at is null order by c.name
+    """
+)
+_PLACES = text(
+    """
+    select t.tenant, t.tier, t.region, t.labels, t.time_zone, e.cluster, e.environment
+    from tenants t join environments e using (tenant)
+    where e.environment = :environment and (cast(:tenants as text[]) is null or t.tenant = any(cast(:tenants as text[])))
+    """
+)
+
+
+class PostgresWindows:
+    """See `controlplane.ports.stores.windows.WindowStore`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def attachments(self, tenants: Collection[str] | None, environment: str) -> Attachments:
+        """Two statements; one where there is no calendar."""
+        return await read_attachments(self._session, tenants, environment)
+
+
+async def read_attachments(session: AsyncSession, tenants: Collection[str] | None, environment: str) -> Attachments:
+    """Read calendars, and tenants only where there are any."""
+    calendars = [CalendarRow(row.name, row.digest, row.spec) for row in await session.execute(_CALENDARS)]
+    if not calendars:
+        return Attachments()
+    values = {"tenants": None if tenants is None else list(tenants), "environment": environment}
+    places = []
+    for row in await session.execute(_PLACES, values):
+        labels = labels_of(
+            row.labels,
+            tenant=row.tenant,
+            tier=row.tier,
+            region=row.region,
+            cluster=row.cluster,
+            environment=row.environment,
+        )
+        places.append(Place(row.tenant, labels, row.time_zone))
+    return Attachments(calendars, places)

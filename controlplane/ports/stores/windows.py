@@ -1,0 +1,41 @@
+"""Calendars in force, and what says whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarRow:
+    """A calendar in force."""
+
+    name: str
+    digest: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tenant's labels, built-in keys included, in one environment, and its time zone."""
+
+    tenant: str
+    labels: Mapping[str, str]
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """Calendars, and the tenants they may be about; no tenants where there are no calendars."""
+
+    calendars: Sequence[CalendarRow] = ()
+    places: Sequence[Place] = ()
+
+
+class WindowStore(Protocol):
+    """Reads both in one go."""
+
+    async def attachments(self, tenants: Collection[str] | None, environment: str) -> Attachments:
+        """The calendars in force, and these tenants (None: all)."""
+        ...
