@@ -29,6 +29,7 @@ from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
 from controlplane.adapters.postgres.timelines import PostgresTimelines, timeline_part
 from controlplane.adapters.postgres.uow import PostgresUnitOfWork
+from controlplane.adapters.postgres.notices import PostgresNotices
 from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.adapters.secrets import LocalSecrets
@@ -125,6 +126,7 @@ class Container:
             signatures=self.signatures,
             expressions=self.expressions,
             calendars=self.calendars,
+            notices=PostgresNotices(self.database),
         )
 
     @cached_property

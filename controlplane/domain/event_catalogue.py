@@ -134,6 +134,15 @@ _FREEZE = _of(
         "lifted": ("A freeze ended.", ("selector",)),
     },
 )
+_NOTICE = _of(
+    "notice",
+    {
+        "given": (
+            "A tenant's owner is told of a release before it comes.",
+            ("environment", "release", "why", "earliest", "rollout"),
+        )
+    },
+)
 _AUDIT = _of(
     "audit",
     {
@@ -191,6 +200,7 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_RELEASE,
     *_FREEZE,
     *_EMERGENCY,
+    *_NOTICE,
     *_AUDIT,
     *_CONFIGURATION,
     *_CLUSTER,

@@ -19,6 +19,7 @@ from .capacity import CapacityGate
 from .evidence import EvidenceGate
 from .invariants import InvariantsGate
 from .metric import MetricGate
+from .notice import NoticeGate
 from .provenance import ProvenanceGate
 from .rules import RulesGate
 from .verified_in import VerifiedInGate
@@ -32,6 +33,7 @@ ALL: tuple[Gate[Any], ...] = (
     EvidenceGate(),
     InvariantsGate(),
     MetricGate(),
+    NoticeGate(),
     ProvenanceGate(),
     RulesGate(),
     VerifiedInGate(),

@@ -19,6 +19,7 @@ from controlplane.ports.expressions import Expressions
 from controlplane.ports.facts import Facts
 from controlplane.ports.probes import Probes
 from controlplane.ports.signatures import Signatures
+from controlplane.ports.notices import Notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class GatePorts:
     probes: Probes | None = None
     sources: Mapping[str, Metrics] = field(default_factory=dict)
     clusters: Clusters | None = None
+    notices: Notices | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from controlplane.ports.endpoints import AnswerStore
+from controlplane.ports.notices import NoticeStore
 from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
@@ -81,6 +82,11 @@ class UnitOfWork(Protocol):
     @property
     def gates(self) -> GateReads:
         """Gates as people see them."""
+        ...
+
+    @property
+    def notices(self) -> NoticeStore:
+        """Notices given to owners."""
         ...
 
     @property

@@ -159,6 +159,17 @@ async def test_an_expression_that_does_not_compile_is_refused_where_it_stands(
         assert pointers(problem(answer, 422, "expression-invalid")) == [f"/{place}"]
 
 
+async def test_only_its_source_replaces_a_read_only_calendar(admin: httpx.AsyncClient) -> None:
+    feed = {"ics": ICS, "effect": "deny", "selector": "cluster=aks-1", "source": "azure-maintenance", "readOnly": True}
+    assert (await admin.put("/v1/calendars/feed", json={"ics": ICS, "readOnly": True})).status_code == 422
+    put = await admin.put("/v1/calendars/feed", json=feed)
+    assert put.status_code == 201
+    mine = {"If-Match": put.headers["ETag"]}
+    problem(await admin.put("/v1/calendars/feed", json={"ics": ICS}, headers=mine), 409, "read-only-calendar")
+    renewed = await admin.put("/v1/calendars/feed", json={**feed, "description": "newer"}, headers=mine)
+    assert renewed.json()["version"] == 2
+
+
 @pytest.mark.parametrize(
     "ics", ["nonsense", "BEGIN:VCALENDAR\nEND:VCALENDAR\n", ICS.replace("FREQ=DAILY", "FREQ=SOMETIMES")]
 )

@@ -70,6 +70,7 @@ _TARGETS = text(
            t.base_revision, t.revision, t.attempt, t.since, t.started_at, t.ended_at
     from targets t join waves w on (w.rollout_id, w.wave) = (t.rollout_id, t.wave)
     where t.rollout_id = :id and (cast(:states as text[]) is null or t.state = any(cast(:states as text[])))
+      and (cast(:code as text) is null or t.code = :code)
       and (cast(:wave as text) is null or w.name = :wave) and (cast(:tenant as text) is null or t.tenant = :tenant)
       and (cast(:after_wave as bigint) is null or (t.wave, t.position) > (:after_wave, :after_position))
     order by t.wave, t.position limit :limit
@@ -148,12 +149,14 @@ class RolloutReadQueries:
         states: Collection[str],
         wave: str | None,
         tenant: str | None,
+        code: str | None,
         after: tuple[int, int] | None,
         limit: int,
     ) -> list[TargetView]:
         """Targets in the order of the plan."""
         place = {"after_wave": after[0] if after else None, "after_position": after[1] if after else None}
-        values = {"id": rollout_id, "states": sorted(states) or None, "wave": wave, "tenant": tenant, "limit": limit}
+        which = {"states": sorted(states) or None, "wave": wave, "tenant": tenant, "code": code}
+        values = {"id": rollout_id, **which, "limit": limit}
         rows = (await self.session.execute(_TARGETS, {**values, **place})).mappings()
         return [TargetView(**row) for row in rows]
 

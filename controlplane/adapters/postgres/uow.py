@@ -28,6 +28,7 @@ from .intents import PostgresIntents
 from .json_text import as_json
 from .keys import PostgresKeys
 from .looks import PostgresLooks
+from .notices import PostgresNoticeStore
 from .operations import PostgresOperations
 from .outbox import PostgresDeliveries, PostgresOutbox
 from .panel import PostgresPanel
@@ -109,6 +110,11 @@ class PostgresUnitOfWork:
     def gates(self) -> PostgresGateReads:
         """Gates as people see them."""
         return PostgresGateReads(self.session)
+
+    @property
+    def notices(self) -> PostgresNoticeStore:
+        """Notices given to owners."""
+        return PostgresNoticeStore(self.session)
 
     @property
     def windows(self) -> PostgresWindows:

@@ -189,6 +189,9 @@ async def list_targets(
     state: Annotated[list[TargetState] | None, Query(description="Any of these states.")] = None,
     wave: Annotated[Name | None, Query(description="A wave's name.")] = None,
     tenant: Annotated[Name | None, Query()] = None,
+    code: Annotated[
+        str | None, Query(max_length=63, description="With this code: window is the catch-up list.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -201,6 +204,7 @@ async def list_targets(
             states=state or (),
             wave=wave,
             tenant=tenant,
+            code=code,
             after=(int(after[0]), int(after[1])) if after else None,
             limit=limit + 1,
         )

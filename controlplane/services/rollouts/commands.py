@@ -18,7 +18,7 @@ from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState
 from controlplane.ports.stores.rollout_rows import LockedRollout
 from controlplane.ports.uow import UnitOfWork
 
-from .start import settle_with_others, word_on
+from .start import give_notice, settle_with_others, word_on
 
 Word = Literal["pause", "resume", "abort", "retry"]
 
@@ -73,6 +73,7 @@ async def begin_draft(
         word = word_on(now_planned, accepted, actor)
         await uow.rollouts.one_start_at_a_time(rollout.app, rollout.environment)
         await settle_with_others(uow, now_planned, rollout_id, actor)
+        await give_notice(uow, now_planned, rollout_id)
         due = max(uow.now, rollout.not_before) if rollout.not_before else uow.now
         await uow.rollouts.begin(rollout_id, due)
         seq = await uow.record("rollout", str(rollout_id), "planned", data={"state": "planned", "by": actor, **word})

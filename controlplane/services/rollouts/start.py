@@ -17,9 +17,12 @@ from controlplane.domain.exposure import (
     default_rollback_cap,
     region_scope,
 )
+from controlplane.domain.notices import noticed_in
 from controlplane.domain.plan_changes import ensure_startable, ensure_way_back_or_word
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
+from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask
+from controlplane.ports.notices import Announced
 from controlplane.ports.stores.rollout_rows import BusyRow, NewRollout, NewTarget
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.emergencies import write_down
@@ -100,6 +103,7 @@ async def start(
     await uow.rollouts.insert(new)
     if mode == "start":
         await settle_with_others(uow, plan, new.id, actor)
+        await give_notice(uow, plan, new.id)
     await write_down(uow, new.id, plan, new.change_ref, actor)
     await _tell(uow, new, plan, actor, origin)
     return Started(new.id, new.state, plan)
@@ -134,6 +138,17 @@ async def _check(uow: UnitOfWork, prepared: Prepared, if_plan_hash: str | None) 
             code="plan-changed",
             extra={"planHash": plan.plan_hash, "difference": None, "moved": moved[:10]},
         )
+
+
+async def give_notice(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID) -> None:
+    """Tell the owners whom gates of the plan want told, as soon as it starts: their notice runs while earlier waves do."""
+    if not plan.release or not any(wave.before_each for wave in plan.waves):
+        return
+    row = (await uow.rollouts.releases(plan.app, {plan.release})).get(plan.release)
+    spec = ReleaseSpec.model_validate(row.spec) if row is not None else None
+    if spec is not None:
+        whom = noticed_in(plan, spec.database.change, spec.risks)
+        await uow.notices.give(Announced(rollout_id, plan.app, plan.release, plan.environment), whom)
 
 
 async def settle_with_others(uow: UnitOfWork, plan: Plan, rollout_id: uuid.UUID, actor: str) -> None:

@@ -21,6 +21,7 @@ from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.adapters.postgres.notices import PostgresNotices
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.adapters.signatures import OfflineSignatures
@@ -107,6 +108,7 @@ class Stage:
             facts=PostgresFacts(self.transactions.engine),
             signatures=OfflineSignatures(),
             expressions=Cel(),
+            notices=PostgresNotices(self.transactions),
         )
 
     async def tenants(self, names: Sequence[str], **options: Any) -> None:

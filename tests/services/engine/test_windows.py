@@ -34,9 +34,11 @@ def spec(effect: str, selector: str, *events: tuple[str, ...]) -> dict[str, Any]
     return {"effect": effect, "selector": selector, "ics": ics(*events)}
 
 
-async def begin(stage: Stage, tenants: list[str], soak: dict[str, Any] | None = None, **windows: Any) -> uuid.UUID:
+async def begin(
+    stage: Stage, tenants: list[str], soak: dict[str, Any] | None = None, in_flight: int = 1, **windows: Any
+) -> uuid.UUID:
     wave = {"name": "all", "cut": {"percent": "100%"}, "soak": soak or AT_ONCE}
-    rules = {"waves": [wave], "limits": {"inFlight": 1}, "windows": {"finish": "ignore", **windows}}
+    rules = {"waves": [wave], "limits": {"inFlight": in_flight}, "windows": {"finish": "ignore", **windows}}
     stage.rows.config("strategies", "kept", rules)
     stage.rows.release("1.0")
     await stage.tenants(tenants)
@@ -89,7 +91,7 @@ async def test_a_calendar_put_while_a_rollout_runs_is_heard_and_so_is_its_end(st
 async def test_a_straggler_goes_to_the_catch_up_list_and_comes_back_when_its_window_opens(stage: Stage) -> None:
     stage.rows.config("calendars", "late", spec("deny", "tenant=b", event(-FAR, 7)))
     stage.rows.config("calendars", "never", spec("deny", "tenant=c", event(-FAR, FAR)))
-    rollout = await begin(stage, ["a", "b", "c"], soak={"for": "PT14S", "samples": 1}, wait="PT1S")
+    rollout = await begin(stage, ["a", "b", "c"], soak={"for": "PT14S", "samples": 1}, in_flight=3, wait="PT1S")
     states = "select tenant, state, code from targets where rollout_id = %s and tenant <> 'a' order by tenant"
     await until_rows(stage, rollout, states, [("b", "deferred", "window"), ("c", "deferred", "window")])
     assert await stage.over(rollout, within=60) == "succeeded"

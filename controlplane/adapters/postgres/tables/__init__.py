@@ -60,6 +60,7 @@ __all__ = [
     "Installation",
     "Intent",
     "Lease",
+    "Notice",
     "Operation",
     "OperationItem",
     "Outbox",

@@ -124,3 +124,21 @@ class VoteRecord(SQLModel, table=True):
     names: list[str] = json_field("[]")
     actor: str
     reason: str
+
+
+class Notice(SQLModel, table=True):
+    """A tenant's owner was told of a release before it comes; it stays on record."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.environment"]),
+        CheckConstraint("tenant <> ''", name="notice_tenant_named"),
+    )
+    tenant: str = Field(primary_key=True)
+    environment: str = Field(primary_key=True)
+    app: str = Field(primary_key=True)
+    release_version: str = Field(primary_key=True)
+    rollout_id: uuid.UUID
+    why: str
+    at: datetime = instant(default_now=True)
+    earliest: datetime | None = instant()
