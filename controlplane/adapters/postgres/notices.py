@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.ports.notices import Announced, Asks
+from controlplane.ports.notices import Announced
 from controlplane.ports.trace import trace_headers
 
-from .database import Database
 from .json_text import as_json
 
 # Each notice is a subject of its own in history, so that two rollouts at once never number the same one.
@@ -38,13 +37,6 @@ _GIVE = text(
     from given
     """
 )
-_TOLD = text(
-    """
-    select tenant, at from notices
-    where app = :app and release_version = :release and environment = :environment and tenant = any(cast(:tenants as text[]))
-    """
-)
-_ASKS = text("select spec from releases where app = :app and version = :release")
 
 
 class PostgresNoticeStore:
@@ -58,7 +50,7 @@ class PostgresNoticeStore:
         if not whom:
             return
         values = {
-            **_place(change),
+            **place_of(change),
             "rollout": change.rollout,
             "tenants": list(whom),
             "whys": [why for why, _ in whom.values()],
@@ -68,27 +60,6 @@ class PostgresNoticeStore:
         await self._session.execute(_GIVE, values)
 
 
-class PostgresNotices:
-    """See `controlplane.ports.notices.Notices`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def asks(self, app: str, release: str) -> Asks:
-        """Read the release."""
-        async with self._database.engine() as uow:
-            spec = (await uow.session.execute(_ASKS, {"app": app, "release": release})).scalar_one_or_none() or {}
-        return Asks((spec.get("database") or {}).get("change", "none"), tuple(spec.get("risks") or ()))
-
-    async def told(
-        self, change: Announced, tenants: Sequence[str], why: str, period: timedelta
-    ) -> Mapping[str, datetime]:
-        """Give what is missing, then read all."""
-        async with self._database.engine() as uow:
-            await PostgresNoticeStore(uow.session).give(change, dict.fromkeys(tenants, (why, period)))
-            values = {**_place(change), "tenants": list(tenants)}
-            return {row.tenant: row.at for row in await uow.session.execute(_TOLD, values)}
-
-
-def _place(change: Announced) -> dict[str, str]:
+def place_of(change: Announced) -> dict[str, str]:
+    """A change as the statements name it."""
     return {"app": change.app, "release": change.release, "environment": change.environment}

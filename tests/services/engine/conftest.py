@@ -21,7 +21,7 @@ from controlplane.adapters.postgres.engine.store import PostgresEngineStore
 from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.leases import PostgresLeases
-from controlplane.adapters.postgres.notices import PostgresNotices
+from controlplane.adapters.postgres.told import PostgresNotices
 from controlplane.adapters.prometheus import Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.adapters.signatures import OfflineSignatures
