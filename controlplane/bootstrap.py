@@ -28,8 +28,8 @@ from controlplane.adapters.postgres.facts import PostgresFacts
 from controlplane.adapters.postgres.gates import PostgresVotes
 from controlplane.adapters.postgres.health import database_parts
 from controlplane.adapters.postgres.timelines import PostgresTimelines, timeline_part
-from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.told import PostgresNotices
+from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.adapters.secrets import LocalSecrets

@@ -20,6 +20,7 @@ import recurring_ical_events
 MAX_EVENTS = 10_000
 MAX_SPANS = 20_000
 MEMORY = 1 << 30
+FOREVER = 9000
 _TIMES = ("DTSTART", "DTEND", "RECURRENCE-ID", "EXDATE", "RDATE")
 
 
@@ -86,6 +87,9 @@ def _times(found: Any) -> list[tuple[str | None, Any]]:
 
 
 def _moment(when: Any) -> datetime:
+    """In UTC, or floating. What ends in the last centuries of the calendar never ends, and must not run over its edge."""
+    if when.year >= FOREVER:
+        return datetime(FOREVER, 1, 1, tzinfo=UTC)
     if isinstance(when, datetime):
         return when if when.tzinfo is None else when.astimezone(UTC)
     if isinstance(when, date):

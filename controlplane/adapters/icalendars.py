@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import icalendar
 import structlog
 
 from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import digest_of
 from controlplane.domain.rule_variables import CalendarTime
+from controlplane.domain.window_views import FeedEvent
 from controlplane.domain.windows import HORIZON, Span, during, in_utc
 from controlplane.ports.calendars import WorkedOut
 
@@ -68,6 +70,28 @@ class ICalendars:
             ends, starts = during([in_utc(span, zone) for span in spans], now)
             times[name] = CalendarTime(active=ends is not None, ends=ends, starts=starts)
         return times
+
+    def write(self, events: Sequence[FeedEvent], name: str) -> bytes:
+        """Write a feed. An event's stamp is its own start, so that what has not changed gives the same bytes."""
+        feed = icalendar.Calendar()
+        feed.add("prodid", "-//Seawall//schedule//EN")
+        feed.add("version", "2.0")
+        feed.add("x-wr-calname", name)
+        for one in sorted(events, key=lambda e: e.uid):
+            event = icalendar.Event()
+            event.add("uid", f"{one.uid}@seawall.dev")
+            event.add(
+                "dtstamp", one.start.replace(tzinfo=UTC) if one.start.tzinfo is None else one.start.astimezone(UTC)
+            )
+            event.add("dtstart", one.start)
+            event.add("dtend", one.end)
+            event.add("summary", one.summary)
+            event.add("transp", "OPAQUE" if one.busy else "TRANSPARENT")
+            if one.description:
+                event.add("description", one.description)
+            feed.add_component(event)
+        written: bytes = feed.to_ical()
+        return written
 
 
 def _day_before(now: datetime) -> datetime:

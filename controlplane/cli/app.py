@@ -12,6 +12,7 @@ from . import (
     apply,
     audit,
     breakglass,
+    calendar,
     deploy,
     doctor,
     emergency,
@@ -64,6 +65,7 @@ for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, doc
     module.register(app)
 for name, group in (
     ("tenant", tenant.group),
+    ("calendar", calendar.group),
     ("release", release.group),
     ("rollout", rollout.group),
     ("rule", rule.group),

@@ -20,6 +20,9 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 HORIZON = timedelta(days=400)
 """So far ahead calendars are worked out: more than a year, so that what happens yearly is seen."""
 
+FOREVER = 9000
+"""The year from which on an event's end means that it never ends."""
+
 type Default = Literal["open", "closed"]
 type Stretch = tuple[datetime, datetime]
 """[start, end) in UTC."""
@@ -156,9 +159,9 @@ def opening(windows: Windows, now: datetime, needs: timedelta = timedelta(0)) ->
     inside = index >= 0 and now < windows.opens[index][1]
     if inside and _fits(windows.opens[index], now, needs):
         return Opening(open=True, until=_last_start(windows.opens[index], needs))
-    later = next((s for s in islice(windows.opens, index + 1, None) if _fits(s, s[0], needs)), None)
+    later: Stretch | None = next((s for s in islice(windows.opens, index + 1, None) if _fits(s, s[0], needs)), None)
     reason, calendar = _why_closed(windows, now, windows.opens[index] if inside else None, needs)
-    if later is None:
+    if later is None or later[0].year >= FOREVER:
         tail = windows.error or f"no window {'long enough ' if needs else ''}opens within {HORIZON.days} days"
         return Opening(open=False, until=None, reason=_joined(reason, tail), calendar=calendar)
     opener = next((n.calendar for n in windows.allows if n.start <= later[0] < n.end), calendar)

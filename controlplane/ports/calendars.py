@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from controlplane.domain.window_views import FeedEvent
 from controlplane.domain.windows import Span
 
 type WorkedOut = tuple[Span, ...] | str
@@ -28,4 +29,8 @@ class Calendars(CalendarSyntax, Protocol):
 
         Limited in time and memory; what was worked out is kept.
         """
+        ...
+
+    def write(self, events: Sequence[FeedEvent], name: str) -> bytes:
+        """Write a feed; equal events give equal bytes."""
         ...

@@ -17,9 +17,9 @@ from controlplane.ports.clusters import Clusters
 from controlplane.ports.endpoints import Asks, Endpoints
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.facts import Facts
+from controlplane.ports.notices import Notices
 from controlplane.ports.probes import Probes
 from controlplane.ports.signatures import Signatures
-from controlplane.ports.notices import Notices
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from controlplane.adapters import icalendars
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.domain.errors import InvalidError
+from controlplane.domain.window_views import FeedEvent
+from controlplane.domain.windows import Worked, opening, windows_of
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -51,6 +53,29 @@ async def test_rules_zones_exceptions_and_whole_days_become_spans_over_more_than
         ("2026-11-27T00:00:00", "2026-12-01T00:00:00", "Black Friday")
     ]
     assert good_until > NOW
+
+
+async def test_what_never_ends_runs_over_no_edge() -> None:
+    texts = {
+        "z": ics(("DTSTART:20260101T000000Z", "DTEND:99991231T235959Z")),
+        "f": ics(("DTSTART:20260101T000000", "DTEND:99991231T235959")),
+    }
+    found, _ = await ICalendars().expand(texts, NOW)
+    for spans in found.values():
+        assert not isinstance(spans, str)
+        windows = windows_of([Worked("c", "deny", spans)], "America/New_York")
+        assert (opening(windows, NOW).open, opening(windows, NOW).until) == (False, None)
+
+
+def test_a_feed_can_be_read_again_and_equal_events_give_equal_bytes() -> None:
+    events = [
+        FeedEvent("b", NOW, NOW + timedelta(hours=2), "odoo/17.0.4 (deploy)", "French VAT change"),
+        FeedEvent("a", NOW.replace(tzinfo=None), NOW.replace(tzinfo=None) + timedelta(days=1), "Closed", busy=True),
+    ]
+    written = ICalendars().write(events, "Changes of acme-fr")
+    assert written == ICalendars().write(list(reversed(events)), "Changes of acme-fr")
+    ICalendars().check(written.decode(), "/ics")
+    assert b"SUMMARY:odoo/17.0.4 (deploy)" in written
 
 
 async def test_ten_thousand_events_are_fine_and_what_was_worked_out_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

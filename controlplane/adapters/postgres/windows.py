@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.domain.selectors import labels_of
+from controlplane.domain.window_views import WaveAhead
 from controlplane.ports.stores.windows import Attachments, CalendarRow, Place
 
 _CALENDARS = text(
@@ -25,6 +26,17 @@ _PLACES = text(
 )
 
 
+_WAVES = text(
+    """
+    select r.id, r.app, r.release_version, w.name, w.state, w.expected_from, w.expected_by
+    from waves w join rollouts r on r.id = w.rollout_id
+    where r.state in ('planned', 'running', 'paused') and w.state not in ('done', 'failed')
+      and w.expected_from is not null and w.expected_by is not null
+    order by w.expected_from, r.id, w.wave limit 1000
+    """
+)
+
+
 class PostgresWindows:
     """See `controlplane.ports.stores.windows.WindowStore`."""
 
@@ -34,6 +46,14 @@ class PostgresWindows:
     async def attachments(self, tenants: Collection[str] | None, environment: str) -> Attachments:
         """Two statements; one where there is no calendar."""
         return await read_attachments(self._session, tenants, environment)
+
+    async def waves_ahead(self) -> list[WaveAhead]:
+        """One statement."""
+        rows = await self._session.execute(_WAVES)
+        return [
+            WaveAhead(str(r.id), f"{r.app}/{r.release_version}", r.name, r.state, r.expected_from, r.expected_by)
+            for r in rows
+        ]
 
 
 async def read_attachments(session: AsyncSession, tenants: Collection[str] | None, environment: str) -> Attachments:

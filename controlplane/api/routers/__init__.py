@@ -19,6 +19,7 @@ from . import (
     approvals,
     audit,
     breakglass,
+    calendars,
     configuration,
     emergencies,
     events,
@@ -42,6 +43,7 @@ from . import (
 ROUTERS: tuple[APIRouter, ...] = (
     keys.router,
     rule_tests.router,
+    calendars.router,
     *configuration.ROUTERS,
     releases.artifacts,
     releases.router,

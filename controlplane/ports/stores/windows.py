@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from controlplane.domain.window_views import WaveAhead
+
 
 @dataclass(frozen=True, slots=True)
 class CalendarRow:
@@ -38,4 +40,8 @@ class WindowStore(Protocol):
 
     async def attachments(self, tenants: Collection[str] | None, environment: str) -> Attachments:
         """The calendars in force, and these tenants (None: all)."""
+        ...
+
+    async def waves_ahead(self) -> list[WaveAhead]:
+        """Waves of rollouts that are not over, with when they should run; at most 1,000."""
         ...
