@@ -23,6 +23,8 @@ COMPUTED: dict[str, set[str]] = {
     "f'{run.operation.kind}Failed'": {f"{k}Failed" for k in KINDS_OF_OPERATION},
     "_WORDS[phase]": {"activated", "observed", "suspended", "offboarded"},
 }
+IN_SQL = {("notice", "given")}
+"""Written in one statement for many tenants."""
 PASSED_ON = {"change", "event"}
 """A parameter or local that hands on what another of these places gave."""
 
@@ -64,7 +66,7 @@ def recorded_in(tree: ast.AST, where: str) -> Iterator[tuple[str, str]]:
 
 
 def recorded() -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
+    found: set[tuple[str, str]] = set(IN_SQL)
     for path in [*ROOT.glob("controlplane/**/*.py"), *ROOT.glob("workers/**/*.py")]:
         found |= set(recorded_in(ast.parse(path.read_text()), str(path.relative_to(ROOT))))
     return found
