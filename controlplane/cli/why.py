@@ -39,7 +39,13 @@ def explain(client: Client, tenant: str, limit: int = _HISTORY) -> Json:
     """Collect the answer: status, history, and the newest rollout of the tenant, for callers who may see rollouts."""
     status = client.get(f"/v1/tenants/{tenant}/status")
     history = list(client.pages(f"/v1/tenants/{tenant}/history", most=limit))
-    return {"status": status, "history": history, "rollouts": _rollouts_of(client, tenant)}
+    windows = client.get(f"/v1/tenants/{tenant}/windows", days=1) if _coming(status) else None
+    return {"status": status, "windows": windows, "history": history, "rollouts": _rollouts_of(client, tenant)}
+
+
+def _coming(status: Json) -> bool:
+    """Whether a change of production is planned, so that its windows matter."""
+    return any(one.get("next") and one["name"] == "production" for one in status["environments"])
 
 
 def print_why(answer: Json, fleet: str) -> None:
@@ -50,6 +56,9 @@ def print_why(answer: Json, fleet: str) -> None:
     from .tenant_screen import print_status
 
     print_status(answer["status"])
+    windows = answer.get("windows")
+    if windows and not windows["open"]:
+        show_fields([("  window", f"closed: {windows['reason']}")])
     if answer["history"]:
         stdout().print(Text("  what happened, newest first", style="bold"))
         stdout().print(_history(answer["history"]))

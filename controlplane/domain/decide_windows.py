@@ -12,7 +12,7 @@ from controlplane.domain.rollouts import TargetState, WaveState
 from controlplane.domain.windows import Attached, Opening, WaveNeeds, closed_at, written
 
 CODE = "window"
-_OPEN_WAVES = (WaveState.RUNNING, WaveState.JUDGING)
+_BEGUN = (WaveState.RUNNING, WaveState.JUDGING, WaveState.DONE)
 _EVER = timedelta(days=365 * 100)
 
 
@@ -56,12 +56,13 @@ def kept_out(draft: Draft, target: TargetNow) -> bool:
     kept = draft.memory.closed.keeps(target.tenant, target.wave)
     if kept is None:
         return False
-    if (target.code, target.reason) != (CODE, kept.reason):
+    news = (target.code, target.reason) != (CODE, kept.reason)
+    if news:
         since = target.waiting_since if target.code == CODE and target.waiting_since else draft.now
         target = draft.put(
             replace(target, code=CODE, reason=kept.reason, waiting_since=since, waits_until=kept.until, retry_at=None)
         )
-    if draft.memory.plan.windows.then == "defer":
+    if draft.memory.plan.windows.then == "defer" and (news or draft.memory.scanned is None):
         draft.look_at(_patience_ends(draft, target.waiting_since), target.tenant)
     return True
 
@@ -113,7 +114,7 @@ def _defer_all(draft: Draft, wave: WaveNow, kept: Opening) -> None:
 
 
 def catch_up(draft: Draft) -> None:
-    """Whoever was deferred because of a window that is open now takes its turn again, while its wave has not passed."""
+    """Whoever was deferred because of a window that is open now takes its turn again; a wave that has passed opens again for it."""
     closed = draft.memory.closed
     if closed is draft.memory.caught_up:
         return
@@ -121,11 +122,7 @@ def catch_up(draft: Draft) -> None:
     for tenant in tuple(draft.memory.catch_up):
         target = draft.target(tenant)
         wave = draft.wave(target.wave)
-        if (
-            target.state is not TargetState.DEFERRED
-            or wave.state not in _OPEN_WAVES
-            or closed.keeps(tenant, target.wave)
-        ):
+        if target.state is not TargetState.DEFERRED or wave.state not in _BEGUN or closed.keeps(tenant, target.wave):
             continue
         draft.move(
             target,
@@ -136,5 +133,5 @@ def catch_up(draft: Draft) -> None:
             waiting_since=None,
             waits_until=None,
         )
-        if wave.state is WaveState.JUDGING:
+        if wave.state is not WaveState.RUNNING:
             draft.move_wave(draft.wave(wave.index), WaveState.RUNNING, code="", reason="", cursor=0)

@@ -12,6 +12,7 @@ from controlplane.domain.windows import closed_at
 from controlplane.ports.engine import EngineStore
 
 ASK_SECONDS = 1.0
+_FORWARD = frozenset({RolloutState.PLANNED, RolloutState.RUNNING, RolloutState.PAUSED})
 
 
 class Openings:
@@ -45,7 +46,7 @@ class Openings:
         if (self._kept_back or asks) and time.monotonic() >= self._ask_at:
             self._ask_at = time.monotonic() + ASK_SECONDS
             await self._read_frozen()
-        if self._obeys and memory.rollout.state in (RolloutState.PLANNED, RolloutState.RUNNING):
+        if self._obeys and memory.rollout.state in _FORWARD:
             await self._look_at_windows(now)
 
     async def _read_frozen(self) -> None:
