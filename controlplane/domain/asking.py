@@ -20,7 +20,7 @@ def why_not_yet(memory: Memory, key: GateKey) -> str:
         return "the rollout is paused"
     if rollout.halted or rollout.abort:
         return "the rollout is ending"
-    return _earlier_gate(memory, key) or _frozen(memory, key)
+    return _earlier_gate(memory, key) or _frozen(memory, key) or _closed(memory, key)
 
 
 def _earlier_gate(memory: Memory, key: GateKey) -> str:
@@ -28,6 +28,12 @@ def _earlier_gate(memory: Memory, key: GateKey) -> str:
     mine = [k for k in sorted(memory.gates) if (k.wave, k.place) == (key.wave, key.place) and k.index < key.index]
     closed = next((gate for k in mine if (gate := memory.gates[k]).verdict is not Verdict.PASS), None)
     return f"the gate {closed.kind} before it does not pass ({closed.reason})" if closed is not None else ""
+
+
+def _closed(memory: Memory, key: GateKey) -> str:
+    """A window that a yes would let go on in, and that opens only later than tomorrow."""
+    index = key.wave if key.place == "before" else key.wave + 1
+    return "" if memory.closed.opens_soon(index) else f"no window opens soon: {memory.closed.waves[index].reason}"
 
 
 def _frozen(memory: Memory, key: GateKey) -> str:

@@ -20,6 +20,8 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 HORIZON = timedelta(days=400)
 """So far ahead calendars are worked out: more than a year, so that what happens yearly is seen."""
 
+SOON = timedelta(days=1)
+"""People are asked for approvals this long before the window opens in which their yes counts."""
 FOREVER = 9000
 """The year from which on an event's end means that it never ends."""
 
@@ -241,12 +243,18 @@ class WaveNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What windows forbid at a moment: targets by (group, wave), and waves that may not begin. `until`: when to look again."""
+    """What windows forbid at a moment (`at`): targets by (group, wave), and waves that may not begin. `until`: when to look again."""
 
     of: Mapping[str, int] = field(default_factory=dict)
     shut: Mapping[tuple[int, int], Opening] = field(default_factory=dict)
     waves: Mapping[int, Opening] = field(default_factory=dict)
     until: datetime | None = None
+    at: datetime | None = None
+
+    def opens_soon(self, wave: int) -> bool:
+        """Whether a wave may begin now or within a day, as far as windows go: worth asking people about."""
+        kept = self.waves.get(wave)
+        return kept is None or (kept.until is not None and self.at is not None and kept.until - self.at <= SOON)
 
     def keeps(self, tenant: str, wave: int) -> Opening | None:
         """What keeps a target of a wave from starting; None: nothing."""
@@ -269,8 +277,10 @@ def closed_at(attached: Attached, needs: Sequence[WaveNeeds], now: datetime) -> 
         kept = _keeps_wave(attached, wave, found, now)
         if kept is not None:
             waves[number] = kept
+        if kept is not None and kept.until is not None and kept.until - SOON > now:
+            turns.append(kept.until - SOON)
         turns += [one.until for one in (*found.values(), kept) if one is not None and one.until is not None]
-    return Closed(attached.of, shut, waves, min(turns, default=None))
+    return Closed(attached.of, shut, waves, min(turns, default=None), now)
 
 
 def _keeps_wave(attached: Attached, wave: WaveNeeds, found: Mapping[int, Opening], now: datetime) -> Opening | None:

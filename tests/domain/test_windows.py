@@ -179,3 +179,13 @@ def test_what_is_closed_opens_when_it_said_it_would(
     if found.until is not None and found.until != NEVER:
         assert opening(windows, found.until, needs).open is not found.open or found.open
         assert opening(windows, found.until - timedelta(microseconds=1), needs).open is found.open
+
+
+def test_people_are_asked_a_day_before_the_window_in_which_their_yes_counts() -> None:
+    attached = Attached((windows_of([calendar("allow", span(72, 80))], "UTC"),), {"a": 0})
+    needs = [WaveNeeds(frozenset({0}), HOUR, HOUR)]
+    early = closed_at(attached, needs, NOON)
+    assert not early.opens_soon(0)
+    assert early.until == NOON + 48 * HOUR
+    assert closed_at(attached, needs, NOON + 48 * HOUR).opens_soon(0)
+    assert early.opens_soon(1)
