@@ -20,7 +20,8 @@ import recurring_ical_events
 MAX_EVENTS = 10_000
 MAX_SPANS = 20_000
 MEMORY = 1 << 30
-FOREVER = 9000
+FOREVER = 3500
+"""What ends in this year or later never ends; the library counts back and forth by an event's length, so it must not be longer."""
 _TIMES = ("DTSTART", "DTEND", "RECURRENCE-ID", "EXDATE", "RDATE")
 
 
@@ -66,6 +67,8 @@ def parsed(ics: str) -> Any:
         _check_zones(event)
         if event.end < event.start:
             raise RefusedError(f"An event ends before it starts: {event.get('SUMMARY', event['DTSTART'].dt)}")
+        if event.end.year >= FOREVER and "DTEND" in event:
+            event["DTEND"] = icalendar.vDDDTypes(event["DTEND"].dt.replace(year=FOREVER, month=1, day=1))
     return calendar
 
 
@@ -87,7 +90,7 @@ def _times(found: Any) -> list[tuple[str | None, Any]]:
 
 
 def _moment(when: Any) -> datetime:
-    """In UTC, or floating. What ends in the last centuries of the calendar never ends, and must not run over its edge."""
+    """In UTC, or floating."""
     if when.year >= FOREVER:
         return datetime(FOREVER, 1, 1, tzinfo=UTC)
     if isinstance(when, datetime):

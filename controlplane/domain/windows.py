@@ -22,7 +22,7 @@ HORIZON = timedelta(days=400)
 
 SOON = timedelta(days=1)
 """People are asked for approvals this long before the window opens in which their yes counts."""
-FOREVER = 9000
+FOREVER = 3500
 """The year from which on an event's end means that it never ends."""
 
 type Default = Literal["open", "closed"]
