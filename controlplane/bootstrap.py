@@ -125,7 +125,7 @@ class Container:
             facts=PostgresFacts(self.database.engine),
             signatures=self.signatures,
             expressions=self.expressions,
-            calendars=self.calendars,
+            times=self.calendars,
             notices=PostgresNotices(self.database),
         )
 
@@ -199,14 +199,14 @@ class Container:
             votes=PostgresVotes(self.database),
             facts=PostgresFacts(open_),
             signatures=self.signatures,
-            calendars=self.calendars,
+            times=self.calendars,
         )
         return RolloutTools(
             open=open_,
             clusters=self.clusters,
             expressions=self.expressions,
             gate_ports=asks,
-            calendars=self.calendars,
+            times=self.calendars,
             expander=self.calendars,
         )
 

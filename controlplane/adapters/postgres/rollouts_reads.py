@@ -149,7 +149,7 @@ class RolloutReadQueries:
         states: Collection[str],
         wave: str | None,
         tenant: str | None,
-        code: str | None,
+        code: str | None = None,
         after: tuple[int, int] | None,
         limit: int,
     ) -> list[TargetView]:

@@ -158,7 +158,7 @@ class RolloutReads(Protocol):
         states: Collection[str],
         wave: str | None,
         tenant: str | None,
-        code: str | None,
+        code: str | None = None,
         after: tuple[int, int] | None,
         limit: int,
     ) -> list[TargetView]:
