@@ -17,8 +17,8 @@ _EVER = timedelta(days=365 * 100)
 
 
 def obeys_windows(plan: Plan) -> bool:
-    """Ways back never ask a window."""
-    return plan.kind != "rollback"
+    """Ways back never ask a window, nor does an emergency whose criterion lets it leave windows out."""
+    return plan.kind != "rollback" and not (plan.emergency is not None and plan.emergency.skips_windows)
 
 
 def needs_of_waves(plan: Plan, attached: Attached) -> list[WaveNeeds]:

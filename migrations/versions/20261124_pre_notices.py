@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261124_pre_notices"
-down_revision = "20261124_pre_console_sessions"
+down_revision = "20261124_pre_emergencies"
 branch_labels = None
 depends_on = None
 
