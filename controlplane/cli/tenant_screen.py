@@ -75,6 +75,11 @@ def _health(environment: Json) -> str:
 
 def _lines(environment: Json) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = [("  runs", running(app)) for app in environment["apps"]]
+    if drift := environment.get("drift"):
+        told = (
+            f"{', '.join(drift['objects'])} (somebody else changed it {when(drift['since'])}; policy {drift['policy']})"
+        )
+        lines.append(("  drifted", f"{told}  {drift.get('reason') or ''}".rstrip()))
     lines.append(("  now", _change(environment.get("now"))))
     lines.append(("  next", _next(environment.get("next"))))
     lines.append(("  last", _last(environment.get("last"))))

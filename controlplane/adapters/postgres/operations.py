@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from controlplane.ports.stores.operations import (
     CancelWish,
     InstalledTarget,
     Item,
+    NewItem,
     NewOperation,
     NewStep,
     OperationRecord,
@@ -40,7 +40,7 @@ class PostgresOperations:
         """Insert an operation with items and lease."""
         values = {"id": operation.id, "kind": operation.kind, "tenant": operation.tenant, "by": operation.requested_by}
         await self._session.execute(sql.ADD, {**values, "spec": as_json(operation.spec)})
-        rows = [{"ordinal": n, **asdict(item)} for n, item in enumerate(operation.items)]
+        rows = [_new_item(n, item) for n, item in enumerate(operation.items)]
         await self._many(sql.ADD_ITEMS, operation.id, rows)
         await create_lease(self._session, "operation", operation.id)
 
@@ -121,11 +121,11 @@ class PostgresOperations:
 
     async def issue(self, operation_id: uuid.UUID, steps: Sequence[NewStep]) -> None:
         """Write steps as ISSUED."""
-        await self._many(sql.ISSUE, operation_id, [asdict(step) for step in steps])
+        await self._many(sql.ISSUE, operation_id, steps)
 
     async def observe(self, operation_id: uuid.UUID, outcomes: Sequence[StepOutcome]) -> None:
         """Write steps as OBSERVED."""
-        await self._many(sql.OBSERVE, operation_id, [asdict(outcome) for outcome in outcomes])
+        await self._many(sql.OBSERVE, operation_id, outcomes)
 
     async def close_steps(self, operation_id: uuid.UUID) -> int:
         """Close a predecessor's steps."""
@@ -133,7 +133,7 @@ class PostgresOperations:
 
     async def save_items(self, operation_id: uuid.UUID, items: Sequence[Item]) -> None:
         """Write items."""
-        await self._many(sql.SAVE_ITEMS, operation_id, [asdict(item) for item in items])
+        await self._many(sql.SAVE_ITEMS, operation_id, items)
 
     async def set_walls(self, walls: Sequence[tuple[str, str, str, Mapping[str, Any]]]) -> None:
         """Write walls of environments."""
@@ -166,15 +166,21 @@ class PostgresOperations:
         found = await self._session.execute(sql.INSTALLS, {"id": str(operation_id)})
         return [InstalledTarget(**row._mapping) for row in found]  # noqa: SLF001 -- SQLAlchemy's public name
 
-    async def _many(self, statement: Any, operation_id: uuid.UUID | None, rows: Collection[Mapping[str, Any]]) -> None:
+    async def _many(self, statement: Any, operation_id: uuid.UUID | None, rows: Sequence[object]) -> None:
+        """Write rows, mappings or dataclasses, which orjson writes as they are."""
         if not rows:
             return
-        values: dict[str, Any] = {"rows": as_json(rows)}
+        values: dict[str, Any] = {"rows": as_json(list(rows))}
         if operation_id is not None:
             values["id"] = operation_id
         written = len((await self._session.execute(statement, values)).all())
         if written != len(rows):
             raise LookupError(f"{len(rows)} rows were to be written and {written} were; nothing is kept")
+
+
+def _new_item(ordinal: int, item: NewItem) -> dict[str, Any]:
+    place = {"ordinal": ordinal, "tenant": item.tenant, "environment": item.environment}
+    return {**place, "spec": item.spec, "problem": item.problem}
 
 
 def _places(places: Sequence[tuple[str, str]]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from controlplane.domain.errors import DependencyError, SeawallError
+from controlplane.domain.names import digest_of
 from controlplane.domain.operations import ITEM_OVER, ITEM_TRANSITIONS, ItemState
 from controlplane.domain.rollouts import check_transition
 from controlplane.domain.tenants import TenantPhase, TenantSpec
@@ -61,7 +62,14 @@ class Run:
     phases: dict[str, tuple[TenantPhase, str]]
     calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS))
     called_off: bool = False
+    digests: dict[str, str] = field(default_factory=dict)
     classes: set[tuple[str, str]] = field(default_factory=set)
+
+    def tier_digest(self, name: str) -> str:
+        """The hash of a tier as it was when the operation was loaded."""
+        if name not in self.digests:
+            self.digests[name] = digest_of(self.tiers[name].model_dump(mode="json"))
+        return self.digests[name]
 
     @property
     def stopping(self) -> bool:

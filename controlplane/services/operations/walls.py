@@ -16,7 +16,7 @@ from typing import Any
 from controlplane.domain.adoption import differences
 from controlplane.domain.errors import ConflictError, SeawallError
 from controlplane.domain.manifests import Manifest
-from controlplane.domain.names import INSTALLATION_ANNOTATION, digest_of
+from controlplane.domain.names import INSTALLATION_ANNOTATION
 from controlplane.domain.operations import ItemState
 from controlplane.domain.priorities import class_name, priority_class
 from controlplane.domain.tiers import ClusterSpec
@@ -294,7 +294,7 @@ def _walls(run: Run, job: WallJob) -> dict[str, Any]:
     digest = walls_hash(job.objects, job.labels)
     kept: dict[str, Any] = {
         "tier": tier,
-        "tierDigest": digest_of(run.tiers[tier].model_dump(mode="json")),
+        "tierDigest": run.tier_digest(tier),
         "hash": digest,
     }
     classes = _classes(run, job.place)
