@@ -1,6 +1,6 @@
-"""Prometheus' HTTP API (also Azure Monitor workspaces, Mimir, Thanos): instant queries.
+"""Prometheus' HTTP API (also Azure Monitor workspaces, Mimir, Thanos): instant and range queries.
 
-Protocol: https://prometheus.io/docs/prometheus/latest/querying/api/ (instant queries, `vector` and `scalar` results). Thanos is told to
+Protocol: https://prometheus.io/docs/prometheus/latest/querying/api/ (`vector` and `scalar` results; `matrix` of range queries). Thanos is told to
 answer in full or not at all (`partial_response`); the others take no notice of that.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import aiohttp
 import orjson
 
-from controlplane.ports.gates import MetricsError, Series
+from controlplane.ports.gates import MetricsError, RangeSeries, Series
 
 TIMEOUT_SECONDS = 10.0
 LARGEST_ANSWER = 64 * 2**20
@@ -53,7 +53,7 @@ class Prometheus:
         timeout: float = TIMEOUT_SECONDS,
         skew: timedelta | None = None,
     ) -> None:
-        self._url = f"{url.rstrip('/')}/api/v1/query"
+        self._url = f"{url.rstrip('/')}/api/v1"
         self._token = token
         self._ca = ca
         self._timeout = timeout
@@ -65,11 +65,26 @@ class Prometheus:
         form = {"query": promql, "time": f"{at.timestamp():.3f}", "partial_response": "false"}
         if stale is not None:
             form["lookback_delta"] = f"{stale.total_seconds():.3f}"
+        return _series(await self._ask("query", form, at))
+
+    async def range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> Sequence[RangeSeries]:
+        """Evaluate a range query."""
+        times = {
+            "start": f"{start.timestamp():.3f}",
+            "end": f"{end.timestamp():.3f}",
+            "step": f"{step.total_seconds():.3f}",
+        }
+        return _matrix(await self._ask("query_range", {"query": promql, **times, "partial_response": "false"}, None))
+
+    async def _ask(self, path: str, form: Mapping[str, str], at: datetime | None) -> Mapping[str, Any]:
+        """The answer's `data`; raises MetricsError for anything but a success. `at`: a moment that should be now on the source's clock."""
         headers = {"Authorization": f"Bearer {await self._token.get()}"} if self._token else {}
+        address = f"{self._url}/{path}"
         try:
-            async with self._connected().post(self._url, data=form, headers=headers, allow_redirects=False) as answer:
-                found = _series(answer.status, await _body(answer))
-                self._check_clock(answer.headers.get("Date", ""), at)
+            async with self._connected().post(address, data=form, headers=headers, allow_redirects=False) as answer:
+                found = _data(answer.status, await _body(answer))
+                if at is not None:
+                    self._check_clock(answer.headers.get("Date", ""), at)
                 return found
         except TimeoutError as error:
             raise MetricsError(f"the metric source did not answer within {self._timeout:g} s") from error
@@ -122,7 +137,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _series(status: int, text: bytes) -> list[Series]:
+def _data(status: int, text: bytes) -> Mapping[str, Any]:
     try:
         body = orjson.loads(text)
     except ValueError as error:
@@ -130,7 +145,11 @@ def _series(status: int, text: bytes) -> list[Series]:
     if status != 200 or not isinstance(body, dict) or body.get("status") != "success":
         said = body.get("error", "") if isinstance(body, dict) else ""
         raise MetricsError(f"the metric source answered {status}: {said or 'no reason given'}")
-    data = body.get("data") or {}
+    data = body.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _series(data: Mapping[str, Any]) -> list[Series]:
     if data.get("resultType") not in ("scalar", "vector"):
         raise MetricsError(f"the query gives a {data.get('resultType')}, not an instant vector")
     try:
@@ -138,6 +157,18 @@ def _series(status: int, text: bytes) -> list[Series]:
             return [_one({}, data["result"])]
         return [_one(item["metric"], item["value"]) for item in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise MetricsError("the metric source answered a result that can't be read") from error
+
+
+def _matrix(data: Mapping[str, Any]) -> list[RangeSeries]:
+    if data.get("resultType") != "matrix":
+        raise MetricsError(f"the range query gives a {data.get('resultType')}, not a matrix")
+    try:
+        return [
+            RangeSeries(item["metric"], [(float(at), float(value)) for at, value in item["values"]])
+            for item in data["result"]
+        ]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise MetricsError("the metric source answered a result that can't be read") from error
 
 

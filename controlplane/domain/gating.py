@@ -43,7 +43,7 @@ class Judged:
     """What judging evidence gives. `until`: when it may change by itself; `who`: who can end the wait; `tenants`: the ones to blame.
 
     `look`: what this one look says by itself, for a gate that judges several in a row; the keeper remembers it and gives it back
-    in the evidence of the next ones as `looks`, oldest first.
+    in the evidence of the next ones as `looks`, oldest first. `detail`: what explains the verdict, as JSON, stored with the evidence as `judgement`.
     """
 
     verdict: Verdict
@@ -52,6 +52,7 @@ class Judged:
     who: str = ""
     tenants: tuple[str, ...] = ()
     look: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

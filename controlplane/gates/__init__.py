@@ -16,6 +16,7 @@ from .approval import ApprovalGate
 from .backup import BackupGate
 from .burn_rate import BurnRateGate
 from .capacity import CapacityGate
+from .control_group import ControlGroupGate
 from .evidence import EvidenceGate
 from .invariants import InvariantsGate
 from .metric import MetricGate
@@ -30,6 +31,7 @@ ALL: tuple[Gate[Any], ...] = (
     BackupGate(),
     BurnRateGate(),
     CapacityGate(),
+    ControlGroupGate(),
     EvidenceGate(),
     InvariantsGate(),
     MetricGate(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -44,6 +44,14 @@ class Series:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RangeSeries:
+    """One labelled series of a range query: `points` are (Unix time in seconds, value), in order of time."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+
+
 class MetricsError(Exception):
     """The measuring system did not answer, or said that it can't: never the release's fault. The message says which."""
 
@@ -56,6 +64,10 @@ class Metrics(Protocol):
 
         `stale`: an instant selector takes no sample older than this (the source's own default if None).
         """
+        ...
+
+    async def range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> Sequence[RangeSeries]:
+        """Evaluate at start, start + step, ... up to end; raises `MetricsError`, also when it gives no matrix."""
         ...
 
 
@@ -88,11 +100,20 @@ class GatePorts:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetNow:
+    """The whole rollout as a gate may compare it: who has the release since when (soaking or verified), and who is untouched still."""
+
+    changed: Mapping[str, datetime] = field(default_factory=dict)
+    untouched: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class GateScene:
     """Where a gate stands: its rollout and wave, and the tenants the wave has changed so far; `wave`: all of the wave.
 
     `targets`: before single targets, the tenants that are asked about in this look; elsewhere none.
     `blocked`: what must come before people are asked, empty if nothing; `change_ref`, `reason`: what the rollout was started with.
+    `fleet` looks at the whole rollout.
     """
 
     rollout_id: uuid.UUID
@@ -109,6 +130,7 @@ class GateScene:
     reason: str = ""
     wave: tuple[str, ...] = ()
     environment: str = "production"
+    fleet: Callable[[], FleetNow] = FleetNow
 
     @property
     def asked(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Pla
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
-from controlplane.ports.gates import Evidence, GatePorts, GateScene
+from controlplane.ports.gates import Evidence, FleetNow, GatePorts, GateScene
 from controlplane.services.asking import Asker
 
 _STANDING: dict[WaveState, tuple[Place, ...]] = {
@@ -31,6 +31,7 @@ _STANDING: dict[WaveState, tuple[Place, ...]] = {
 _UNTOUCHED = frozenset({TargetState.PENDING, TargetState.SKIPPED, TargetState.CANCELLED, TargetState.DEFERRED})
 _BACK = frozenset({TargetState.FAILED, TargetState.ROLLING_BACK, TargetState.ROLLED_BACK})
 """Those don't run the release any more, or not for long: what they show is not the release's."""
+_HAS_IT = frozenset({TargetState.SOAK, TargetState.VERIFIED})
 LOOKS_KEPT = 1000
 
 log = structlog.get_logger(__name__)
@@ -131,7 +132,13 @@ class Gatekeeper:
         if judged.look:
             looks.append(judged.look)
             del looks[:-LOOKS_KEPT]
-        return evidence, judged
+        return ({**evidence, "judgement": judged.detail} if judged.detail else evidence), judged
+
+    def _fleet(self) -> FleetNow:
+        """Who has the release and who is untouched. One on its way is neither: it serves the old and the new at once."""
+        targets = self._memory.targets.values()
+        changed = {t.tenant: t.soak_since for t in targets if t.state in _HAS_IT and t.soak_since is not None}
+        return FleetNow(changed, frozenset(t.tenant for t in targets if t.state is TargetState.PENDING))
 
     def _scene(self, key: GateKey, targets: tuple[str, ...] = ()) -> GateScene:
         wave = self._memory.waves[key.wave]
@@ -151,6 +158,7 @@ class Gatekeeper:
             reason=self._loaded.reason,
             wave=wave.order,
             environment=self._memory.plan.environment,
+            fleet=self._fleet,
         )
 
 

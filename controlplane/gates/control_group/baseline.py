@@ -43,7 +43,7 @@ class Baseline:
     rate: Floats
     profile: Floats
     rate_variance: Floats
-    drift: float
+    drift: Floats
     periods: int
 
     def expected(self, volume: Floats, hour: int) -> Floats:
@@ -59,7 +59,7 @@ def hours_of_week(starts: Ints) -> Ints:
 def baseline_of(bad: Floats, volume: Floats, hours: Ints) -> Baseline:
     """Learn from history: `bad` and `volume` [..., tenant, period], `hours` [period] as `hours_of_week` gives.
 
-    Leading dimensions are fleets learnt side by side; their drifts come back as one array then. NaN: nothing was measured.
+    Leading dimensions are fleets learnt side by side; `drift` has their shape. NaN: nothing was measured.
     """
     known = np.isfinite(bad) & np.isfinite(volume)
     bad, volume = np.where(known, bad, 0.0), np.where(known, volume, 0.0)
@@ -100,7 +100,7 @@ def _own_profiles(bad: Floats, volume: Floats, hours: Ints, rate: Floats, fleet:
     return np.asarray(own[..., np.arange(HOURS) % 24] * fleet[..., None, :], dtype=np.float64)
 
 
-def _drift(bad: Floats, volume: Floats, factor: Floats) -> float | Floats:
+def _drift(bad: Floats, volume: Floats, factor: Floats) -> Floats:
     """Standard deviation of tenants' own log-rates between like periods: upper bound."""
     due = volume * factor
     fleet = _ratio(bad.sum(-2), due.sum(-2))[..., None, :]
@@ -113,7 +113,7 @@ def _drift(bad: Floats, volume: Floats, factor: Floats) -> float | Floats:
     without = (excess.sum(-1)[..., None] - excess) / np.maximum(weight.sum(-1)[..., None] - weight, 1e-12)
     error = np.sqrt((tenants - 1) / max(tenants, 1) * ((without - without.mean(-1, keepdims=True)) ** 2).sum(-1))
     relative = np.maximum(whole + UPPER * error, 0.0)
-    return np.maximum(np.sqrt(np.log1p(relative)), LEAST_DRIFT)
+    return np.asarray(np.maximum(np.sqrt(np.log1p(relative)), LEAST_DRIFT), dtype=np.float64)
 
 
 def within_period(tau: float, period: float) -> float:
@@ -125,15 +125,3 @@ def within_period(tau: float, period: float) -> float:
         return 1.0
     x = period / tau
     return 2 * (x - 1 + math.exp(-x)) / x**2
-
-
-def group_drift(drift: float, treated: Floats, control: Floats, variance_t: Floats, variance_c: Floats) -> float:
-    """Standard deviation of log(treated / control) by drift and by what history leaves unknown of the rates.
-
-    `treated`, `control`: expected bad events of each tenant (its weight in its group); `variance_*`: of its log-rate.
-    """
-    total = 0.0
-    for expected, variance in ((treated, variance_t), (control, variance_c)):
-        share = expected / max(float(expected.sum()), 1e-12)
-        total += float((share**2 * (drift**2 + variance)).sum())
-    return math.sqrt(total)

@@ -13,7 +13,7 @@ harm" and the stated drift `E` is a martingale of mean 1, so that by Ville's ine
 every minute. How fast drift moves is not known, so E is the smallest of the e-values under several speeds, which is valid under each of them.
 
 Sources: Lindon & Malek, Anytime-valid inference for multinomial count data (NeurIPS 2022, arXiv 2205.14762) for the conditional count likelihood;
-Ramdas et al., Game-theoretic statistics and safe anytime-valid inference (Statistical Science 2023) for mixtures, minima, products and averages of e-values;
+Ramdas et al., Game-theoretic statistics and safe anytime-valid inference (Statistical Science 2023) for mixtures, minima and products of e-values;
 Kopecky & Suen, Finite state Markov-chain approximations to highly persistent processes (Review of Economic Dynamics 2010) for Rouwenhorst's method.
 """
 
@@ -26,13 +26,14 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit, logsumexp, xlogy
+from scipy.special import log_expit, logsumexp
 from scipy.stats import norm
 
 type Floats = NDArray[np.float64]
 
 GRID = 31
 """States of the drift: Rouwenhorst's grid spans +-sqrt(GRID - 1) = 5.5 standard deviations."""
+TINY = 1e-200
 FIXED = math.inf
 SPEEDS: tuple[float, ...] = (FIXED, 7200.0, 1800.0)
 """Correlation times of drift, in seconds, that must all be refuted: drift that stands still, moves in hours, moves in half hours."""
@@ -56,8 +57,8 @@ class Harm:
 
 
 @lru_cache(maxsize=256)
-def rouwenhorst(rho: float, states: int = GRID) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:
-    """Transition matrix of an AR(1) process of autocorrelation `rho`, and its stationary distribution (binomial)."""
+def rouwenhorst(rho: float, states: int = GRID) -> tuple[Floats, Floats]:
+    """Transition matrix of an AR(1) process of autocorrelation `rho`, and its stationary distribution (binomial); not to be written to."""
     p = (1 + rho) / 2
     step = np.array([[p, 1 - p], [1 - p, p]])
     for n in range(3, states + 1):
@@ -69,7 +70,7 @@ def rouwenhorst(rho: float, states: int = GRID) -> tuple[tuple[tuple[float, ...]
         grown[1:-1] /= 2
         step = grown
     binomial = [math.comb(states - 1, k) / 2 ** (states - 1) for k in range(states)]
-    return tuple(map(tuple, step.tolist())), tuple(binomial)
+    return step, np.array(binomial)
 
 
 def log_likelihood_of_counts(treated: ArrayLike, control: ArrayLike, log_odds: Floats) -> Floats:
@@ -93,7 +94,7 @@ class EProcess:
 
     def __post_init__(self) -> None:
         self._theta = np.concatenate([[0.0], self.harm.theta])
-        stationary = np.array(rouwenhorst(1.0)[1])
+        stationary = rouwenhorst(1.0)[1]
         self._states = np.broadcast_to(stationary, (*self.shape, self._theta.size, GRID)).copy()
         self._log_marginal = np.zeros((*self.shape, self._theta.size))
 
@@ -113,24 +114,27 @@ class EProcess:
     def _moved(self, seconds: float) -> Floats:
         if self.tau == FIXED:
             return self._states
-        step = np.array(rouwenhorst(round(math.exp(-seconds / self.tau), 6))[0])
-        return self._states @ step
+        step = rouwenhorst(round(math.exp(-seconds / self.tau), 6))[0]
+        return np.asarray(self._states @ step, dtype=np.float64)
 
     def _take(self, log_likelihood: Floats, seconds: float) -> None:
-        joint = np.log(np.maximum(self._moved(seconds), 1e-300)) + log_likelihood
-        total = logsumexp(joint, axis=-1, keepdims=True)
-        self._states = np.exp(joint - total)
-        self._log_marginal = self._log_marginal + total[..., 0]
+        """Weigh the states with a look; the likelihood's peak is taken out first, so that nothing underflows where it matters."""
+        peak = log_likelihood.max(axis=(-1, -2), keepdims=True)
+        joint = self._moved(seconds) * np.exp(log_likelihood - peak) + TINY
+        total = joint.sum(axis=-1, keepdims=True)
+        self._states = joint / total
+        self._log_marginal = self._log_marginal + (np.log(total) + peak)[..., 0]
 
     def _delta(self, s: ArrayLike) -> Floats:
         """The grid of delta: `theta` of each hypothesis plus each state of the drift."""
         z = np.linspace(-math.sqrt(GRID - 1), math.sqrt(GRID - 1), GRID)
         return self._theta[:, None] + np.asarray(s)[..., None, None] * z
 
-    def count(
-        self, treated: ArrayLike, control: ArrayLike, log_odds: ArrayLike, s: ArrayLike, seconds: float
-    ) -> None:
-        """Take a look at counts. `log_odds` is log(A / C); `s` the drift's standard deviation of the groups' log-ratio; `seconds` since the last look."""
+    def count(self, treated: ArrayLike, control: ArrayLike, log_odds: ArrayLike, s: ArrayLike, seconds: float) -> None:
+        """Take a look at counts.
+
+        `log_odds` is log(A / C); `s` the drift's standard deviation of the groups' log-ratio; `seconds` since the last look.
+        """
         at = np.asarray(log_odds)[..., None, None] + self._delta(s)
         self._take(
             log_likelihood_of_counts(np.asarray(treated)[..., None, None], np.asarray(control)[..., None, None], at),
@@ -156,15 +160,3 @@ def product(log_e: Sequence[float]) -> float:
 def average(log_e: Sequence[float]) -> float:
     """Evidence of waves that may depend on each other in any way: the mean of e-values is an e-value."""
     return float(logsumexp(np.asarray(log_e)) - math.log(len(log_e))) if log_e else 0.0
-
-
-def growth_per_event(share: float, ratio: float, s: float, harm: Harm) -> float:
-    """How much log E grows per bad event if the rate really is times `ratio`: the Kullback-Leibler divergence from the nearest
-    "no harm" that a drift of one standard deviation can imitate. `share` is the treated group's expected part of bad events.
-    """
-    log_odds = math.log(share / (1 - share))
-    really = 1 / (1 + math.exp(-(log_odds + math.log(ratio))))
-    imitated = 1 / (1 + math.exp(-(log_odds + min(s, math.log(ratio)))))
-    # With theta = 0 the best explanation inside one standard deviation of drift; what it can't explain is what accrues.
-    gain = xlogy(really, really / imitated) + xlogy(1 - really, (1 - really) / (1 - imitated))
-    return float(max(gain, 0.0)) if harm.theta.size else 0.0

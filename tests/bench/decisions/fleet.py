@@ -116,7 +116,9 @@ class Generator:
         hours = HISTORY + np.arange(LOOKS) * LOOK_SECONDS / 3600
         due = self._size[..., None] * self._traffic(hours)
         rate = self._rate[..., None] * self._rates(hours) * np.exp(self._drift_now()) * scenario.shock
-        if scenario.campaign:  # one treated tenant sells five times as much, to people whose orders fail three times as often
+        if (
+            scenario.campaign
+        ):  # one treated tenant sells five times as much, to people whose orders fail three times as often
             due = due.copy() if due.base is None else np.array(due)
             due[:, 0] *= 5
             rate[:, 0] *= 3

@@ -6,61 +6,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.gates.control_group.baseline import Baseline, baseline_of, hours_of_week, within_period
-from controlplane.gates.control_group.eprocess import SPEEDS, EProcess, Harm, smallest
+from controlplane.gates.control_group.eprocess import SPEEDS, EProcess, smallest
+from controlplane.gates.control_group.sides import HORIZON_HOURS, PERIOD, weights_of
+from controlplane.gates.control_group.spec import ControlGroupSpec
+from controlplane.gates.control_group.verdict import ALONE, harm_of
 from tests.bench.decisions.fleet import HISTORY, LOOK_SECONDS, LOOKS, START, Data
 
 type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
 
-HARM = Harm.spread()
+HARM = harm_of(ControlGroupSpec(duration="as every spec: the harm is the default one"))
 
 
 def learn(data: Data) -> Baseline:
     """The baseline of each run's fleet."""
-    hours = hours_of_week(START + 3600 * np.arange(HISTORY))
-    return baseline_of(data.history_bad, data.history_volume, hours)
+    return baseline_of(data.history_bad, data.history_volume, hours_of_week(START + PERIOD * np.arange(HISTORY)))
 
 
 class Sides:
     """Per look and run: bad events of both sides, expected ones, and what the sides' log-ratio does by itself."""
 
-    def __init__(self, data: Data, base: Baseline, leave_out: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, data: Data, base: Baseline, leave_out: Ints | None = None) -> None:
         k = data.treated
-        times = START + HISTORY * 3600 + np.arange(LOOKS) * int(LOOK_SECONDS)
-        due = data.volume * base.rate[..., None] * base.profile[..., hours_of_week(times)]
-        keep = np.ones(data.bad.shape[:2])
+        times = START + HISTORY * PERIOD + np.arange(LOOKS) * int(LOOK_SECONDS)
+        usual = data.history_volume.mean(-1) * base.rate * HORIZON_HOURS
+        drift = base.drift[:, None]
+        weights = np.concatenate([weights_of(usual[:, :k], drift), weights_of(usual[:, k:], drift)], axis=1)
         if leave_out is not None:
-            keep[np.arange(keep.shape[0]), leave_out] = 0.0
-        keep = keep * weights(data, base)
-        bad, due = data.bad * keep[..., None], due * keep[..., None]
-        self.due = due
+            weights[np.arange(weights.shape[0]), leave_out] = 0.0
+        self.due = data.volume * base.rate[..., None] * base.profile[..., hours_of_week(times)]
+        bad, due = data.bad * weights[..., None], self.due * weights[..., None]
         self.seen = ~np.isnan(bad).any(axis=(0, 1))
         self.treated, self.control = bad[:, :k].sum(1), bad[:, k:].sum(1)
         self.log_odds = np.log(due[:, :k].sum(1) / due[:, k:].sum(1))
-        own = (base.drift[:, None] if isinstance(base.drift, np.ndarray) else base.drift) ** 2
+        self._own = base.drift**2
         self._spread = _squares(due[:, :k]) + _squares(due[:, k:])
         self._known = _squares(due[:, :k], base.rate_variance[:, :k]) + _squares(due[:, k:], base.rate_variance[:, k:])
-        self._own = own
 
     def s(self, look: int, tau: float) -> Floats:
         """The drift of the sides' log-ratio at a look."""
-        own = self._own[:, 0] / within_period(tau, 3600.0)
+        own = self._own / within_period(tau, PERIOD)
         return np.asarray(np.sqrt(own * self._spread[:, look] + self._known[:, look]))
 
-
-def weights(data, base):
-    """q"""
-    usual = data.history_volume.mean(-1) * base.rate * HORIZON
-    own = (base.drift[:, None] if isinstance(base.drift, np.ndarray) else base.drift) ** 2
-    out = np.ones(usual.shape)
-    for side in (slice(None, data.treated), slice(data.treated, None)):
-        u = usual[:, side]
-        pivot = np.quantile(u, PIVOT, axis=1, keepdims=True)
-        out[:, side] = np.minimum(1.0, (1 + own * pivot) / (1 + own * u))
-    return out
-
-ALONE = 10.0
-HORIZON = 3.0
-PIVOT = 0.5
 
 def _squares(due: Floats, weight: Floats | None = None) -> Floats:
     share = due / due.sum(1, keepdims=True)
@@ -71,8 +58,9 @@ def log_e(sides: Sides) -> Floats:
     """The log-e-value after each look: [run, look]."""
     runs = sides.treated.shape[0]
     processes = [EProcess(tau, HARM, (runs,)) for tau in SPEEDS]
-    found, since = np.zeros((runs, LOOKS)), LOOK_SECONDS
+    found, since = np.zeros((runs, LOOKS)), 0.0
     for look in range(LOOKS):
+        since += LOOK_SECONDS
         if sides.seen[look]:
             for one in processes:
                 one.count(
@@ -82,41 +70,40 @@ def log_e(sides: Sides) -> Floats:
                     sides.s(look, one.tau),
                     since,
                 )
-            since = LOOK_SECONDS
-        else:
-            since += LOOK_SECONDS
+            since = 0.0
         found[:, look] = smallest(processes)
     return found
 
 
-def detect(data: Data, base: Baseline, alpha: float = 0.01) -> Floats:
-    """The look (from 1) at which each run's rollout is stopped; NaN: never. Also one tenant alone must not carry the verdict."""
-    sides = Sides(data, base)
-    whole = log_e(sides)
-    threshold, alone = -np.log(alpha), np.log(ALONE)
+def detect(data: Data, base: Baseline, whole: Floats, alpha: float = 0.01) -> Floats:
+    """The look (from 1) at which each run's rollout is stopped; NaN: never. One tenant alone must not carry the verdict.
+
+    `whole` is `log_e` of everybody.
+    """
+    threshold = -np.log(alpha)
     stopped = np.full(whole.shape[0], np.nan)
     if data.treated == 1:
-        crossed = whole >= threshold
-        hit = crossed.any(1)
-        stopped[hit] = crossed.argmax(1)[hit] + 1
+        hit = (whole >= threshold).any(1)
+        stopped[hit] = (whole >= threshold).argmax(1)[hit] + 1
         return stopped
-    excess = np.nancumsum((np.nan_to_num(data.bad) - np.nan_to_num(sides.due))[:, : data.treated], axis=-1)
+    due = Sides(data, base).due
+    excess = np.cumsum(np.nan_to_num(data.bad - due)[:, : data.treated], axis=-1)
+    rest = np.full((data.treated, *whole.shape), np.nan)
     for look in range(LOOKS):
         open_ = np.flatnonzero(np.isnan(stopped) & (whole[:, look] >= threshold))
-        if not open_.size:
-            continue
         top = excess[open_, :, look].argmax(1)
-        rest = log_e(Sides(_some(data, open_), _runs(base, open_), top))[:, look]
-        stopped[open_[rest >= alone]] = look + 1
+        for tenant in np.unique(top):
+            runs = open_[(top == tenant) & np.isnan(rest[tenant, open_, 0])]
+            if runs.size:
+                left = Sides(_some(data, runs), _runs(base, runs), np.full(runs.size, tenant))
+                rest[tenant, runs] = log_e(left)
+        stopped[open_[rest[top, open_, look] >= np.log(ALONE)]] = look + 1
     return stopped
 
 
-def _some(data: Data, runs: NDArray[np.int64]) -> Data:
-    return Data(
-        data.history_bad[runs], data.history_volume[runs], data.bad[runs], data.volume[runs], data.treated
-    )
+def _some(data: Data, runs: Ints) -> Data:
+    return Data(data.history_bad[runs], data.history_volume[runs], data.bad[runs], data.volume[runs], data.treated)
 
 
-def _runs(base: Baseline, runs: NDArray[np.int64]) -> Baseline:
-    drift = base.drift[runs] if isinstance(base.drift, np.ndarray) else base.drift
-    return Baseline(base.rate[runs], base.profile[runs], base.rate_variance[runs], drift, base.periods)
+def _runs(base: Baseline, runs: Ints) -> Baseline:
+    return Baseline(base.rate[runs], base.profile[runs], base.rate_variance[runs], base.drift[runs], base.periods)

@@ -1,0 +1,140 @@
+"""controlGroup: tenants that have the release against those that do not have it yet, each against its own past.
+
+A shock that hits the whole fleet moves both sides and is no harm; a tenant's own drift is part of the model. It says how sure it is at every
+look (an e-value, safe to look at as often as one likes), fails when it is sure enough, holds further dispatch from a suspicion on, and passes when
+enough was seen without one. No answer, or no data of a tenant that was changed, is `unknown`; without anybody to compare with only the
+hard limit holds, and it says so. Method, assumptions, limits: docs/explanation/control-group.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.domain.gating import Judged
+from controlplane.ports.gates import Evidence, GatePorts, GateScene, Metrics, MetricsError, RangeSeries
+
+from .sides import PERIOD, Measured, Members, evidence_of_counts, evidence_of_durations
+from .spec import ControlGroupSpec
+from .verdict import judge
+
+type Floats = NDArray[np.float64]
+type Table = dict[str, Floats]
+
+MOST_LOOKS = 2000
+"""A longer rollout is judged by its last so many looks."""
+HISTORIES_KEPT = 64
+UNMEASURED_LOOKS = 3
+"""A changed tenant without data in so many last looks makes the verdict unknown."""
+
+
+class ControlGroupGate:
+    """See the module."""
+
+    kind = "controlGroup"
+    spec = ControlGroupSpec
+
+    def __init__(self) -> None:
+        self._histories: OrderedDict[tuple[str, ...], tuple[Table, Table]] = OrderedDict()
+
+    def interval(self, spec: ControlGroupSpec) -> float:
+        """A look at a time, at most once a minute."""
+        return min(60.0, spec.interval.total_seconds())
+
+    async def observe(self, spec: ControlGroupSpec, scene: GateScene, ports: GatePorts) -> Evidence:
+        """Read looks since the rollout began and, once, each tenant's own past; give what both sides show."""
+        source = ports.sources.get(spec.source) if spec.source else ports.metrics
+        if source is None:
+            return {"error": f"no metric source {spec.source or 'is configured'}"}
+        try:
+            return await self._observe(spec, scene, source)
+        except MetricsError as error:
+            return {"error": str(error)}
+
+    def judge(self, spec: ControlGroupSpec, scene: GateScene, evidence: Evidence) -> Judged:
+        """See `verdict`."""
+        return judge(spec, evidence)
+
+    async def _observe(self, spec: ControlGroupSpec, scene: GateScene, source: Metrics) -> Evidence:
+        fleet = scene.fleet()
+        members = Members({t: at.timestamp() for t, at in fleet.changed.items()}, fleet.untouched)
+        tenants = tuple(sorted({*members.since, *members.untouched}))
+        began = min(members.since.values(), default=scene.now.timestamp())
+        history = await self._history(spec, scene, source, datetime.fromtimestamp(began, scene.now.tzinfo))
+        interval = int(spec.interval.total_seconds())
+        ends = _ends(began, scene.now.timestamp(), interval)
+        looks = await _tables(spec, source, ends, interval) if ends.size else ({}, {})
+        before = _ends(began - spec.history.total_seconds(), began, PERIOD)
+        bad, volume = (_grid(table, tenants, ends) for table in looks)
+        history_bad, history_volume = (_grid(table, tenants, before) for table in history)
+        measured = Measured(tenants, bad, volume, ends, history_bad, history_volume, before)
+        make = evidence_of_durations if spec.duration is not None else evidence_of_counts
+        evidence = await asyncio.to_thread(make, measured, members, interval, spec.min_control)
+        return {**evidence, "missing": _missing(measured, members, interval)}
+
+    async def _history(
+        self, spec: ControlGroupSpec, scene: GateScene, source: Metrics, until: datetime
+    ) -> tuple[Table, Table]:
+        """Each tenant's past until the rollout began: it does not change any more, so it is read once."""
+        key = (str(scene.rollout_id), spec.model_dump_json())
+        if key not in self._histories:
+            ends = _ends((until - spec.history).timestamp(), until.timestamp(), PERIOD)
+            self._histories[key] = await _tables(spec, source, ends, PERIOD)
+            while len(self._histories) > HISTORIES_KEPT:
+                self._histories.popitem(last=False)
+        return self._histories[key]
+
+
+def _ends(start: float, end: float, step: int) -> NDArray[np.int64]:
+    """When each whole span of `step` seconds after `start` ends; the newest `MOST_LOOKS`."""
+    first = int(start) + step
+    return np.arange(first, int(end) + 1, step, dtype=np.int64)[-MOST_LOOKS:]
+
+
+async def _tables(spec: ControlGroupSpec, source: Metrics, ends: NDArray[np.int64], window: int) -> tuple[Table, Table]:
+    """(bad, volume) per tenant and time; for durations the second is the duration and the first is empty."""
+    start, end = (datetime.fromtimestamp(int(at), tz=UTC) for at in (ends[0], ends[-1]))
+    step = timedelta(seconds=int(ends[1] - ends[0]) if ends.size > 1 else window)
+    found = [
+        _table(await source.range(query.replace("{window}", f"{window}s"), start, end, step)) if query else {}
+        for query in (spec.bad, spec.duration or spec.volume)
+    ]
+    return found[0], found[1]
+
+
+def _table(series: Sequence[RangeSeries]) -> Table:
+    found: Table = {}
+    for one in series:
+        tenant = one.labels.get("tenant", "")
+        if not tenant or tenant in found:
+            raise MetricsError("the query gives series that no tenant label tells apart")
+        found[tenant] = np.array(one.points, dtype=np.float64).reshape(-1, 2)
+    return found
+
+
+def _grid(table: Table, tenants: Sequence[str], ends: NDArray[np.int64]) -> Floats:
+    """Values at the ends of looks: [tenant, time], NaN where there is none."""
+    grid = np.full((len(tenants), ends.size), np.nan)
+    for row, tenant in enumerate(tenants):
+        points = table.get(tenant)
+        if points is None or not points.size or not ends.size:
+            continue
+        at = np.searchsorted(ends, np.rint(points[:, 0]).astype(np.int64))
+        fits = (at < ends.size) & (ends[np.minimum(at, ends.size - 1)] == np.rint(points[:, 0]).astype(np.int64))
+        grid[row, at[fits]] = points[fits, 1]
+    return grid
+
+
+def _missing(measured: Measured, members: Members, interval: int) -> list[str]:
+    """Changed tenants whose last looks have no data: they may be too broken to say so."""
+    last = measured.volume[:, -UNMEASURED_LOOKS:]
+    if last.shape[1] < UNMEASURED_LOOKS:
+        return []
+    begun = float(measured.ends[-UNMEASURED_LOOKS]) - interval
+    dark = ~np.isfinite(last).any(axis=1)
+    return [t for t, no in zip(measured.tenants, dark, strict=True) if no and members.since.get(t, np.inf) <= begun]

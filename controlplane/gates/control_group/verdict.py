@@ -1,0 +1,187 @@
+"""The judgement: from a series of looks to a verdict that a person can follow. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from controlplane.domain.gating import Judged, Verdict
+
+from .baseline import within_period
+from .eprocess import SPEEDS, EProcess, Harm, smallest
+from .sides import PERIOD
+from .spec import ControlGroupSpec
+
+ALONE = 4.0
+"""The evidence of the others, without the tenant that drives it most, must at least be worth this."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What a series of looks is worth: the e-value's logarithm, the likely factor with a 90% interval (given harm or not at even odds)."""
+
+    log_e: float
+    factor: float
+    low: float
+    high: float
+    probability: float
+
+
+def harm_of(spec: ControlGroupSpec) -> Harm:
+    """The effects a spec looks for; mirrored where fewer events are the harm."""
+    harm = Harm.spread(spec.harm.least, spec.harm.usual, 0.2)
+    return Harm(-harm.theta, harm.weight) if spec.direction == "down" else harm
+
+
+def weigh(kind: str, series: Sequence[Sequence[float]], drift: float, harm: Harm) -> Weighed:
+    """Run the e-process over a series (rows as `sides` makes them)."""
+    processes = [EProcess(tau, harm) for tau in SPEEDS]
+    for process in processes:
+        own = drift**2 / within_period(process.tau, PERIOD) if kind == "counts" else drift**2
+        for seconds, *row in series:
+            *numbers, spread, variance = row
+            s = math.sqrt(own * spread + variance)
+            if kind == "counts":
+                process.count(numbers[0], numbers[1], numbers[2], s, seconds)
+            else:
+                process.measure(numbers[0], numbers[1], s, seconds)
+    slowest = min(processes, key=lambda one: float(one.log_e))
+    weights = np.exp(slowest.log_posterior)
+    theta = np.concatenate([[0.0], harm.theta])
+    order = np.argsort(theta)
+    reached = np.cumsum(weights[order])
+    low, high = (float(theta[order][min(int((reached < p).sum()), theta.size - 1)]) for p in (0.05, 0.95))
+    mean = float((weights * theta).sum())
+    return Weighed(float(smallest(processes)), math.exp(mean), math.exp(low), math.exp(high), 1 - float(weights[0]))
+
+
+def judge(spec: ControlGroupSpec, evidence: Mapping[str, Any]) -> Judged:
+    """The verdict; what explains it is its `detail`."""
+    if evidence.get("error"):
+        return Judged(Verdict.UNKNOWN, f"could not measure: {evidence['error']}")
+    missing = evidence.get("missing", [])
+    if missing:
+        return Judged(Verdict.UNKNOWN, f"no data of {_listed(missing)}, which this rollout has changed")
+    if not evidence["treated"]:
+        return Judged(Verdict.WAIT, "nobody has had the release for a whole look yet")
+    if not evidence["series"]:
+        return _without_control(spec, evidence)
+    harm = harm_of(spec)
+    whole = weigh(evidence["kind"], evidence["series"], evidence["drift"], harm)
+    said = explanation(spec, evidence, whole)
+    return replace(_verdict(spec, evidence, whole, harm, said), detail=said)
+
+
+def _verdict(
+    spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed, harm: Harm, said: Mapping[str, Any]
+) -> Judged:
+    limit = math.log(1 / spec.alpha)
+    if whole.log_e >= limit:
+        alone = evidence.get("alone")
+        rest = weigh(evidence["kind"], alone["series"], evidence["drift"], harm).log_e if alone else math.inf
+        if rest < math.log(ALONE) and alone is not None and spec.alone == "hold":
+            return Judged(
+                Verdict.WAIT,
+                f"{alone['tenant']} alone carries the evidence ({said['sentence']}): its campaign, or the release? A person decides",
+                who="operator",
+            )
+        return Judged(Verdict.FAIL, said["sentence"])
+    if whole.log_e >= math.log(spec.suspect):
+        return Judged(Verdict.WAIT, f"suspicious: {said['sentence']}; {said['more']}")
+    if evidence["volume"] < spec.min_volume:
+        return Judged(Verdict.WAIT, f"{evidence['volume']:g} of {spec.min_volume:g} events of treated tenants seen")
+    return Judged(Verdict.PASS, f"no sign of harm: {said['sentence']}")
+
+
+def _without_control(spec: ControlGroupSpec, evidence: Mapping[str, Any]) -> Judged:
+    """The last wave, or a small fleet: hard limits only, and it says so."""
+    why = f"no control group: fewer than {spec.min_control} tenants are not treated yet"
+    if spec.limit is None:
+        return Judged(Verdict.UNKNOWN, f"{why}, and the gate has no hard limit (limit.max)")
+    if evidence["volume"] < max(spec.min_volume, 1):
+        return Judged(
+            Verdict.WAIT, f"{why}; {evidence['volume']:g} of {spec.min_volume:g} events seen for the hard limit"
+        )
+    value = evidence["bad"] / evidence["volume"] if evidence["kind"] == "counts" else evidence["value"]
+    said = f"{why}; hard limit only: {value:.4g}, the limit is {spec.limit.max:g}"
+    return Judged(Verdict.FAIL if value > spec.limit.max else Verdict.PASS, said)
+
+
+def explanation(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> dict[str, Any]:
+    """The same in words and round numbers: how sure, who drives it, how much more it needs, what would refute it."""
+    drivers = [one["tenant"] for one in evidence["tenants"][:3]]
+    what = "takes" if evidence["kind"] == "durations" else "counts"
+    factor = f"{whole.factor:.2f} times ({whole.low:.2f} to {whole.high:.2f})"
+    sentence = (
+        f"treated tenants {'take' if what == 'takes' else 'show'} {factor} what their own past and the untreated lead to expect, "
+        f"E = {_round(math.exp(min(whole.log_e, 700)))} (stops at {_round(1 / spec.alpha)}), most at {_listed(drivers)}"
+    )
+    return {
+        "sentence": sentence,
+        "e": float(f"{math.exp(min(whole.log_e, 700)):.4g}"),
+        "factor": [round(whole.low, 3), round(whole.factor, 3), round(whole.high, 3)],
+        "probabilityOfHarm": round(whole.probability, 4),
+        "drivers": drivers,
+        "more": _more(spec, evidence, whole),
+        "refuted": _refuted(spec, evidence, whole),
+    }
+
+
+def _rates(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The treated side's expected share of bad events, and bad events of both sides per treated order."""
+    if evidence["kind"] != "counts" or not evidence["volume"]:
+        return None
+    events = sum(row[1] + row[2] for row in evidence["series"])
+    odds = math.exp(evidence["series"][-1][3])
+    return odds / (1 + odds), events / evidence["volume"]
+
+
+def _needed(nats: float, per_event: float, per_order: float) -> str:
+    if nats <= 0:
+        return "none"
+    if per_event <= 1e-9 or per_order <= 0:
+        return "more than this fleet has: drift alone could explain it"
+    return f"about {_round(nats / per_event / per_order)} more orders of treated tenants"
+
+
+def _more(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> str:
+    rates = _rates(evidence)
+    if rates is None:
+        return "more looks decide"
+    share, per_order = rates
+    gain = _divergence(share, abs(math.log(max(whole.factor, 1e-9))), _s(evidence))
+    return f"if it is so, {_needed(math.log(1 / spec.alpha) - whole.log_e, gain, per_order)} prove it"
+
+
+def _refuted(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> str:
+    rates = _rates(evidence)
+    if rates is None:
+        return "looks without a difference refute it"
+    share, per_order = rates
+    gain = _divergence(share, math.log(spec.harm.least), 0.0)
+    return f"without harm, {_needed(whole.log_e - math.log(spec.alpha), gain, per_order)} refute a factor of {spec.harm.least:g} or more"
+
+
+def _s(evidence: Mapping[str, Any]) -> float:
+    *_, spread, variance = evidence["series"][-1]
+    return math.sqrt(evidence["drift"] ** 2 * spread + variance)
+
+
+def _divergence(share: float, effect: float, imitated: float) -> float:
+    """Nats per bad event between an effect (log-ratio) and the part of it that drift can imitate (Kullback-Leibler, binomial)."""
+    log_odds = math.log(share / (1 - share))
+    p, q = (1 / (1 + math.exp(-(log_odds + one))) for one in (effect, min(imitated, effect)))
+    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _round(value: float) -> str:
+    """Two significant digits, written out."""
+    return f"{float(f'{value:.2g}'):,.10g}"
