@@ -103,13 +103,11 @@ def replay(name: str, world: World, runs: int, seed: int) -> tuple[list[Cell], d
 def _rules(world: World, seed: int) -> dict[str, tuple[Rule, str]]:
     """Rivals, tuned on calm rollouts of this world from a seed of their own."""
     chunks = [Generator(world, CHUNK, seed + 90_000 + n).roll_out(SCENARIOS["calm"]) for n in range(5)]
-    calm = Data(
-        *(
-            np.concatenate([getattr(one, f) for one in chunks])
-            for f in ("history_bad", "history_volume", "bad", "volume")
-        ),
-        world.treated,
+    bad, volume, now_bad, now_volume = (
+        np.concatenate([getattr(one, name) for one in chunks])
+        for name in ("history_bad", "history_volume", "bad", "volume")
     )
+    calm = Data(bad, volume, now_bad, now_volume, world.treated)
     return {rival.name: tuned(rival, calm) for rival in RIVALS}
 
 
