@@ -1,4 +1,4 @@
-"""controlGroup: tenants that have the release against those that do not have it yet, each against its own past.
+"""control-group: tenants that have the release against those that do not have it yet, each against its own past.
 
 A shock that hits the whole fleet moves both sides and is no harm; a tenant's own drift is part of the model. It says how sure it is at every
 look (an e-value, safe to look at as often as one likes), fails when it is sure enough, holds further dispatch from a suspicion on, and passes when
@@ -36,7 +36,7 @@ UNMEASURED_LOOKS = 3
 class ControlGroupGate:
     """See the module."""
 
-    kind = "controlGroup"
+    kind = "control-group"
     spec = ControlGroupSpec
 
     def __init__(self) -> None:

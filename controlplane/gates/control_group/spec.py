@@ -36,7 +36,7 @@ class HardLimit(Wire):
 
 
 class ControlGroupSpec(Wire):
-    """`{"controlGroup": {"bad": "...", "volume": "..."}}` for counts, `{"controlGroup": {"duration": "..."}}` for durations."""
+    """`{"control-group": {"bad": "...", "volume": "..."}}` for counts, `{"control-group": {"duration": "..."}}` for durations."""
 
     bad: str | None = Field(default=None, min_length=1, max_length=4000, description=f"Bad events. {QUERY}")
     volume: str | None = Field(default=None, min_length=1, max_length=4000, description=f"All events. {QUERY}")
