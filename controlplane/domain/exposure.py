@@ -10,16 +10,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from controlplane.domain.plans import ResolvedLimits
 from controlplane.domain.quantities import share_of
+
+if TYPE_CHECKING:
+    from controlplane.domain.plans import ResolvedLimits
 
 Amount = int | Decimal
 """Targets are counted in whole numbers; exposure (orders per hour, money) in decimals."""
 
 FLEET_IN_FLIGHT = "fleet/inFlight"
 FLEET_UNVERIFIED = "fleet/unverified"
+FLEET_EXPOSURE = "fleet/exposure"
+"""Orders per hour of the targets in flight."""
+FLEET_MONEY = "fleet/moneyAtRisk"
+"""Money at risk of the targets in flight, in the reporting currency."""
+type BreakerState = Literal["", "open", "halfOpen", "probing"]
+"""Empty: closed, as an electrician says it; current flows."""
+
+type Why = Literal["closed", "tripped", "full", "never"]
+"""`never`: larger alone than the whole cap, so that no waiting helps."""
+
 ROLLBACK_SHARE = Decimal(33)
 """Default part of a cluster's tenants that may go back at the same time, in percent (AWS: out 5%, back 33%)."""
 
@@ -35,20 +47,45 @@ class Placed(Protocol):
     def region(self) -> str:
         """The region's name."""
 
+    @property
+    def brand(self) -> str:
+        """The value of the tenant's label `brand`; empty: it has none."""
+
+    @property
+    def region_pair(self) -> str:
+        """The configured pair its region belongs to; empty: none."""
+
+    @property
+    def orders_per_hour(self) -> Decimal:
+        """Its exposure."""
+
+    @property
+    def money_at_risk(self) -> Decimal:
+        """What an accident with it would cost, in the reporting currency; 0: nothing, or unknown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One row: `cap` None is no limit; `closed` (freeze, breaker) refuses every new reservation."""
+    """One row: `cap` None is no limit; `closed` (by a freeze) refuses every new reservation.
+
+    `breaker`: where the scope's breaker stands. Open or while its probe is out it refuses as well; half-open it lets one
+    target through.
+    """
 
     cap: Amount | None = None
     reserved: Amount = 0
     closed: bool = False
+    breaker: BreakerState = ""
 
-    def refuses(self, amount: Amount, extra: Amount = 0) -> Literal["closed", "full"] | None:
+    def refuses(self, amount: Amount, extra: Amount = 0) -> Why | None:
         """Whether `amount` more does not fit, when `extra` was already granted in this pass; None if it fits."""
         if self.closed:
             return "closed"
-        return "full" if self.cap is not None and self.reserved + extra + amount > self.cap else None
+        if self.breaker in ("open", "probing") or (self.breaker and extra):
+            return "tripped"
+        if self.cap is None or self.reserved + extra + amount <= self.cap:
+            return None
+        return "never" if amount > self.cap else "full"
 
 
 def cluster_scope(cluster: str, what: str = "inFlight") -> str:
@@ -57,12 +94,22 @@ def cluster_scope(cluster: str, what: str = "inFlight") -> str:
 
 
 def region_scope(region: str, what: str = "inFlight") -> str:
-    """Name a region's budget; a region pair is one row under the pair's name."""
+    """Name a region's budget."""
     return f"region:{region}/{what}"
 
 
+def pair_scope(pair: str, what: str = "inFlight") -> str:
+    """Name the budget of a pair of regions."""
+    return f"pair:{pair}/{what}"
+
+
+def brand_scope(brand: str, what: str = "inFlight") -> str:
+    """Name a brand's budget."""
+    return f"brand:{brand}/{what}"
+
+
 def rollout_scope(rollout_id: str, what: str = "inFlight") -> str:
-    """Name a rollout's own budget: `inFlight`, `unverified`, `cluster:<c>/inFlight`, `region:<r>/inFlight`."""
+    """Name a rollout's own budget: `inFlight`, `unverified`, `exposure`, `moneyAtRisk`, `cluster:<c>/inFlight`, ..."""
     return f"rollout:{rollout_id}/{what}"
 
 
@@ -71,36 +118,65 @@ def kind_of(scope: str) -> str:
     return " ".join(part.partition(":")[0] for part in scope.split("/"))
 
 
-def reservations_for(target: Placed, rollout_id: str, limits: ResolvedLimits) -> dict[str, int]:
+def shared_scopes(target: Placed) -> dict[str, Amount]:
+    """What a target takes, to go forward, of the budgets it shares with other rollouts.
+
+    Exposure and money are taken only by a target that has some: nobody takes 0.
+    """
+    takes: dict[str, Amount] = {
+        FLEET_IN_FLIGHT: 1,
+        FLEET_UNVERIFIED: 1,
+        cluster_scope(target.cluster): 1,
+        region_scope(target.region): 1,
+    }
+    if target.region_pair:
+        takes[pair_scope(target.region_pair)] = 1
+    if target.brand:
+        takes[brand_scope(target.brand)] = 1
+    if target.orders_per_hour:
+        takes[FLEET_EXPOSURE] = target.orders_per_hour
+    if target.money_at_risk:
+        takes[FLEET_MONEY] = target.money_at_risk
+    return takes
+
+
+def reservations_for(target: Placed, rollout_id: str, limits: ResolvedLimits) -> dict[str, Amount]:
     """Say what a target takes to go forward, in lock order.
 
-    Taken at dispatch (before `preflight`); see `given_back` for when each part returns. Cluster and region scopes of
-    the rollout exist only where its limits name them.
+    Taken at dispatch (before `preflight`); see `given_back` for when each part returns. Other scopes of the rollout than
+    `inFlight` and `unverified` exist only where its limits name them.
     """
-    scopes = {
-        FLEET_IN_FLIGHT,
-        FLEET_UNVERIFIED,
-        cluster_scope(target.cluster),
-        region_scope(target.region),
-        rollout_scope(rollout_id),
-        rollout_scope(rollout_id, "unverified"),
-    }
+    takes = shared_scopes(target)
+    own: dict[str, Amount] = {"inFlight": 1, "unverified": 1}
     if target.cluster in limits.per_cluster:
-        scopes.add(rollout_scope(rollout_id, cluster_scope(target.cluster)))
+        own[cluster_scope(target.cluster)] = 1
     if target.region in limits.per_region:
-        scopes.add(rollout_scope(rollout_id, region_scope(target.region)))
-    return dict.fromkeys(sorted(scopes), 1)
+        own[region_scope(target.region)] = 1
+    if target.region_pair in limits.per_region_pair:
+        own[pair_scope(target.region_pair)] = 1
+    if target.brand in limits.per_brand:
+        own[brand_scope(target.brand)] = 1
+    if limits.exposure is not None and target.orders_per_hour:
+        own["exposure"] = target.orders_per_hour
+    if limits.money_at_risk is not None and target.money_at_risk:
+        own["moneyAtRisk"] = target.money_at_risk
+    takes |= {rollout_scope(rollout_id, what): amount for what, amount in own.items()}
+    return dict(sorted(takes.items()))
 
 
-def caps_for(rollout_id: str, limits: ResolvedLimits) -> dict[str, int]:
+def caps_for(rollout_id: str, limits: ResolvedLimits) -> dict[str, Amount]:
     """Give the budget rows a rollout brings with it, scope to cap, in lock order."""
-    caps = {rollout_scope(rollout_id): limits.in_flight, rollout_scope(rollout_id, "unverified"): limits.unverified}
-    caps |= {rollout_scope(rollout_id, cluster_scope(c)): n for c, n in limits.per_cluster.items()}
-    caps |= {rollout_scope(rollout_id, region_scope(r)): n for r, n in limits.per_region.items()}
-    return dict(sorted(caps.items()))
+    own: dict[str, Amount] = {"inFlight": limits.in_flight, "unverified": limits.unverified}
+    own |= {cluster_scope(c): n for c, n in limits.per_cluster.items()}
+    own |= {region_scope(r): n for r, n in limits.per_region.items()}
+    own |= {pair_scope(p): n for p, n in limits.per_region_pair.items()}
+    own |= {brand_scope(b): n for b, n in limits.per_brand.items()}
+    own |= {"exposure": limits.exposure} if limits.exposure is not None else {}
+    own |= {"moneyAtRisk": limits.money_at_risk} if limits.money_at_risk is not None else {}
+    return dict(sorted((rollout_scope(rollout_id, what), cap) for what, cap in own.items()))
 
 
-def rollback_reservations_for(target: Placed, database_server: str | None = None) -> dict[str, int]:
+def rollback_reservations_for(target: Placed, database_server: str | None = None) -> dict[str, Amount]:
     """Say what a target takes besides what it holds already, to go back. Never shared with forward work."""
     scopes = [cluster_scope(target.cluster, "rollback")]
     if database_server is not None:
@@ -140,7 +216,7 @@ class Refusal[K]:
 
     key: K
     scope: str
-    why: Literal["closed", "full"]
+    why: Why
 
 
 @dataclass(frozen=True)
@@ -163,13 +239,13 @@ def grant[K](
 
     A refused candidate does not hold up those behind it, unless they need the very scope that refused it: so one full
     cluster does not stop the others, and nobody overtakes on the scope somebody waits for (a large target would wait
-    for ever). `shared` names scopes every candidate needs; when one refuses, the pass ends. A scope without a row is
-    a mistake of the caller: LookupError.
+    for ever; one that is larger than the whole cap waits for nothing and holds nobody up). `shared` names scopes every
+    candidate needs; when one refuses, the pass ends. A scope without a row is a mistake of the caller: LookupError.
     """
     extra: dict[str, Amount] = {}
     granted: list[K] = []
     refused: list[Refusal[K]] = []
-    waiting: dict[str, Literal["closed", "full"]] = {}
+    waiting: dict[str, Why] = {}
     for candidate in candidates:
         no = _refusal(candidate, budgets, extra, waiting)
         if no is None:
@@ -177,8 +253,10 @@ def grant[K](
             for scope, amount in candidate.needs.items():
                 extra[scope] = extra.get(scope, 0) + amount
             continue
-        waiting[no.scope] = no.why
         refused.append(no)
+        if no.why == "never":
+            continue
+        waiting[no.scope] = no.why
         if no.scope in shared:
             return Grants(tuple(granted), tuple(refused), dict(sorted(extra.items())), no.scope)
     return Grants(tuple(granted), tuple(refused), dict(sorted(extra.items())))
@@ -188,7 +266,7 @@ def _refusal[K](
     candidate: Candidate[K],
     budgets: Mapping[str, Budget],
     extra: Mapping[str, Amount],
-    waiting: Mapping[str, Literal["closed", "full"]],
+    waiting: Mapping[str, Why],
 ) -> Refusal[K] | None:
     """Find the first scope that refuses a candidate, because somebody waits for it or it does not fit."""
     for scope, amount in candidate.needs.items():

@@ -1,9 +1,9 @@
 """When waves should run, and the most that can be at stake at once.
 
 The model, so that nobody takes it for more than it is: a target holds its place for the sum of its phases plus its
-soak. A wave takes as many rounds as its tightest limit asks for (targets / limit, over the whole wave, each cluster
-and each region); the next wave starts when the one before ends. `expected_from` adds medians, `expected_by` adds 90th
-percentiles. Approvals and other gates that wait for people or measurements are not in it.
+soak. A wave takes as many rounds as its tightest limit asks for (targets / limit, over the whole wave, each cluster,
+region, pair and brand, and what is at stake in them); the next wave starts when the one before ends. `expected_from` adds
+medians, `expected_by` adds 90th percentiles. Approvals and other gates that wait for people or measurements are not in it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from controlplane.domain.plans import Peak, ResolvedLimits
+from controlplane.domain.quantities import Money
 from controlplane.domain.strategies import Soak
 from controlplane.domain.targets import DatabaseChange, Phase, PhaseDuration, TargetFacts
 
@@ -26,6 +27,8 @@ ASSUMED: Mapping[Phase, PhaseDuration] = {
     "migrate": PhaseDuration(120, 600),
     "apply": PhaseDuration(2, 10),
     "verify": PhaseDuration(45, 180),
+    "back": PhaseDuration(30, 120),
+    "restore": PhaseDuration(900, 3600),
 }
 """Used for phases without history; a plan that uses one says so in a note."""
 
@@ -60,6 +63,14 @@ def rounds(targets: Sequence[TargetFacts], limits: ResolvedLimits) -> int:
         found.append(math.ceil(count / limits.per_cluster.get(cluster, count)))
     for region, count in Counter(t.region for t in targets).items():
         found.append(math.ceil(count / limits.per_region.get(region, count)))
+    for pair, count in Counter(t.region_pair for t in targets).items():
+        found.append(math.ceil(count / limits.per_region_pair.get(pair, count)))
+    for brand, count in Counter(t.brand for t in targets).items():
+        found.append(math.ceil(count / limits.per_brand.get(brand, count)))
+    if limits.exposure is not None:
+        found.append(math.ceil(sum(t.orders_per_hour for t in targets) / limits.exposure))
+    if limits.money_at_risk is not None:
+        found.append(math.ceil(sum(t.money_at_risk for t in targets) / limits.money_at_risk))
     return max(found)
 
 
@@ -102,25 +113,36 @@ def _later(at: datetime, span: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=at.tzinfo)
 
 
-def peak_of(waves: Sequence[Sequence[TargetFacts]], limits: ResolvedLimits) -> Peak:
+def peak_of(waves: Sequence[Sequence[TargetFacts]], limits: ResolvedLimits, currency: str) -> Peak:
     """Bound what can be at stake at one moment: waves run one after another, each as wide as its limits let it.
 
-    Orders per hour are those of the widest moment's largest targets; unverified counts stuck targets too, which may
-    pile up over waves, so only its own limit and the plan's size bound it.
+    Orders per hour and money at risk are those of the widest moment's largest targets, or their limit; unverified counts
+    stuck targets too, which may pile up over waves, so only its own limit and the plan's size bound it.
     """
-    in_flight, orders = 0, Decimal(0)
+    in_flight, orders, money = 0, Decimal(0), Decimal(0)
     for wave in waves:
         width = min(limits.in_flight, limits.unverified, len(wave), _spread(wave, limits))
         in_flight = max(in_flight, width)
         orders = max(orders, sum(heapq.nlargest(width, (t.orders_per_hour for t in wave)), Decimal(0)))
+        money = max(money, sum(heapq.nlargest(width, (t.money_at_risk for t in wave)), Decimal(0)))
     total = sum(len(wave) for wave in waves)
-    return Peak(in_flight=in_flight, unverified=min(limits.unverified, total), orders_per_hour=orders)
+    return Peak(
+        in_flight=in_flight,
+        unverified=min(limits.unverified, total),
+        orders_per_hour=orders if limits.exposure is None else min(orders, Decimal(limits.exposure)),
+        money_at_risk=Money(
+            amount=money if limits.money_at_risk is None else min(money, limits.money_at_risk), currency=currency
+        ),
+    )
 
 
 def _spread(wave: Sequence[TargetFacts], limits: ResolvedLimits) -> int:
     clusters = Counter(t.cluster for t in wave).items()
     regions = Counter(t.region for t in wave).items()
+    pairs, brands = Counter(t.region_pair for t in wave).items(), Counter(t.brand for t in wave).items()
     return min(
         sum(min(n, limits.per_cluster.get(c, n)) for c, n in clusters),
         sum(min(n, limits.per_region.get(r, n)) for r, n in regions),
+        sum(min(n, limits.per_region_pair.get(p, n)) for p, n in pairs),
+        sum(min(n, limits.per_brand.get(b, n)) for b, n in brands),
     )

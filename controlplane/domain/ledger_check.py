@@ -73,6 +73,58 @@ def check_ledger(
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class MoveEntry:
+    """One logged change of a budget row, as the transaction that made it left the row. `delta` = taken - given back."""
+
+    sequence: int
+    scope: str
+    delta: int | Decimal
+    taken: int | Decimal
+    reserved: int | Decimal
+    cap: int | Decimal | None
+    closed: bool = False
+
+
+def check_moves(
+    moves: Iterable[MoveEntry], reserved: Mapping[str, int | Decimal], held: Mapping[str, int | Decimal]
+) -> tuple[Violation, ...]:
+    """Replay every budget's moves in commit order and name every violation; `held` sums the reservations at the end.
+
+    Checked for each scope, whatever its unit: the row after a move is the row before it plus the move (no update was
+    lost); nothing was taken above the cap of that moment or while closed (a move that only gives back may leave more
+    than a lowered cap); nothing falls below 0; and at the end moves, rows and reservations agree: Σ = reserved.
+    """
+    found: list[Violation] = []
+    totals: defaultdict[str, int | Decimal] = defaultdict(int)
+    last: dict[str, int] = {}
+    for move in moves:
+        if move.sequence <= last.get(move.scope, -1):
+            found.append(Violation(move.sequence, move.scope, f"out of order: comes after {last[move.scope]}"))
+        last[move.scope] = move.sequence
+        totals[move.scope] += move.delta
+        found += [Violation(move.sequence, move.scope, detail) for detail in _wrong(move, totals[move.scope])]
+    for scope in sorted({*totals, *reserved, *held}):
+        sums = totals[scope], reserved.get(scope, 0), held.get(scope, 0)
+        if len(set(sums)) != 1:
+            detail = f"its moves sum to {sums[0]}, the row says {sums[1]}, the reservations sum to {sums[2]}"
+            found.append(Violation(last.get(scope, -1), scope, detail))
+    return tuple(found)
+
+
+def _wrong(move: MoveEntry, total: int | Decimal) -> list[str]:
+    found = []
+    if move.reserved != total:
+        found.append(f"the row said {move.reserved} reserved, its moves sum to {total}")
+    if move.reserved < 0 or move.taken < 0 or move.delta > move.taken:
+        found.append(f"{move.delta} moved, {move.taken} of it taken, {move.reserved} reserved: that can't be")
+    if move.taken > 0 and move.closed:
+        found.append(f"{move.taken} taken while it was closed")
+    if move.taken > 0 and move.cap is not None and move.reserved > move.cap:
+        found.append(f"{move.taken} taken: {move.reserved} reserved, the cap is {move.cap}")
+    return found
+
+
 def _apply(scope: _Scope, entry: LedgerEntry) -> str | None:
     match entry.action:
         case "cap":

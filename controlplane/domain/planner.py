@@ -24,6 +24,7 @@ from controlplane.domain.plans import (
 from controlplane.domain.quantities import Limit
 from controlplane.domain.ruling import gates_for
 from controlplane.domain.selectors import selector_from
+from controlplane.domain.stakes import StakeLimits, stake_limits, stake_notes, too_much_at_stake, with_stakes
 from controlplane.domain.strategies import Strategy, Success
 from controlplane.domain.targets import PlanInputs, TargetFacts
 from controlplane.domain.waves import CutResult, CutWave, cut
@@ -36,17 +37,21 @@ def plan(inputs: PlanInputs) -> Plan:
     """Make the plan of a rollout.
 
     Raises InvalidError `selector-matches-nothing`, `unmatched-targets` (the strategy rejects targets that no wave
-    takes), `too-many-waves`, and `strategy-required` (a risk rule wants it done another way). A plan that leaves everybody
-    out is a plan, with the reasons; starting it is refused.
+    takes), `too-many-waves`, `no-rate`, and `strategy-required` (a risk rule wants it done another way). A plan that leaves
+    everybody out is a plan, with the reasons; starting it is refused.
     """
     selected = _selected(inputs)
     excluded = {t.key: e for t in selected if (e := exclusion_of(t, inputs)) is not None}
+    stakes = stake_limits(inputs, [t for t in selected if t.key not in excluded])
+    excluded |= {
+        t.key: e for t in selected if t.key not in excluded and (e := too_much_at_stake(t, inputs, stakes)) is not None
+    }
     result = cut(inputs.strategy, [t for t in selected if t.key not in excluded])
     for target in result.unmatched:
         excluded[target.key] = _unmatched(target)
     _check_unmatched(inputs, result)
     members = [wave.targets for wave in result.waves]
-    limits = _limits(inputs.strategy, [t for wave in members for t in wave])
+    limits = _limits(inputs.strategy, [t for wave in members for t in wave], stakes)
     waves = _waves(result.waves, inputs, limits)
     return _assemble(inputs, waves, tuple(excluded[key] for key in sorted(excluded)), limits, result)
 
@@ -63,7 +68,7 @@ def _selected(inputs: PlanInputs) -> list[TargetFacts]:
             code="selector-matches-nothing",
             errors=[FieldError("/selector", "matches no target")],
         )
-    return sorted(found, key=lambda t: t.key)
+    return with_stakes(sorted(found, key=lambda t: t.key), inputs)
 
 
 def _unmatched(target: TargetFacts) -> Exclusion:
@@ -85,19 +90,27 @@ def _check_unmatched(inputs: PlanInputs, result: CutResult) -> None:
     )
 
 
-def _limits(strategy: Strategy, targets: Sequence[TargetFacts]) -> ResolvedLimits:
+def _limits(strategy: Strategy, targets: Sequence[TargetFacts], stakes: StakeLimits) -> ResolvedLimits:
     """Turn limits into numbers: percents are of the planned targets, on the cluster or in the region where they say so."""
     limits, total = strategy.limits, max(1, len(targets))
 
     def each(limit: Limit | None, counts: Counter[str]) -> dict[str, int]:
-        return {name: limit.resolve(counts[name]) for name in sorted(counts)} if limit else {}
+        return {name: limit.resolve(counts[name]) for name in sorted(counts) if name} if limit else {}
 
     return ResolvedLimits(
         in_flight=limits.in_flight.resolve(total),
         unverified=limits.unverified.resolve(total) if limits.unverified else total,
         per_cluster=each(limits.per_cluster, Counter(t.cluster for t in targets)),
         per_region=each(limits.per_region, Counter(t.region for t in targets)),
+        per_region_pair=each(limits.per_region_pair, Counter(t.region_pair for t in targets)),
+        per_brand=each(limits.per_brand, Counter(t.brand for t in targets)),
+        exposure=stakes.exposure,
+        money_at_risk=stakes.money,
     )
+
+
+def _bears(limit: Limit | None, size: int) -> int | None:
+    return None if limit is None else min(limit.resolve(size, up=True), size)
 
 
 def resolve_success(success: Success, size: int) -> ResolvedSuccess:
@@ -109,6 +122,7 @@ def resolve_success(success: Success, size: int) -> ResolvedSuccess:
         min_percent=f"{percent:f}%" if percent is not None else None,
         max_failures=bears,
         progress_deadline=success.progress_deadline,
+        disturbance_limit=success.disturbance_limit,
     )
 
 
@@ -163,6 +177,9 @@ def _target(target: TargetFacts, inputs: PlanInputs, exposed: timedelta) -> Plan
         base_revision=target.base_revision,
         content=target.desired_content or "",
         orders_per_hour=target.orders_per_hour,
+        money_at_risk=target.money_at_risk,
+        brand=target.brand,
+        region_pair=target.region_pair,
         way_back=way_back_of(target, inputs, exposed),
     )
 
@@ -196,11 +213,12 @@ def _assemble(
         during=strategy.during,
         windows=strategy.windows,
         on_failure=strategy.on_failure,
+        max_failures=_bears(strategy.on_failure.max_failures, len(targets)),
         when_busy=strategy.when_busy,
         from_versions=dict(sorted(Counter(t.from_version or "none" for t in targets).items())),
         way_back=_way_backs(targets),
-        peak=peak_of([wave.targets for wave in result.waves], limits),
-        notes=_notes(inputs, result, targets),
+        peak=peak_of([wave.targets for wave in result.waves], limits, inputs.fleet.currency),
+        notes=(*_notes(inputs, result, targets), *stake_notes(inputs, planned)),
         rules=applied_rules(inputs.ruling),
         plan_hash=hash_of(
             kind=inputs.kind,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from controlplane.domain.emergencies import PlannedEmergency
 from controlplane.domain.names import digest_of
-from controlplane.domain.quantities import Amount, Duration
+from controlplane.domain.quantities import Amount, Duration, Money
 from controlplane.domain.strategies import GateSpec, OnFailure, Percent, Soak, WhenBusy, Windows
 from controlplane.domain.targets import RolloutKind
 from controlplane.domain.wire import Wire
@@ -45,6 +45,9 @@ class PlannedTarget(Wire):
     base_revision: int
     content: str
     orders_per_hour: Amount = Decimal(0)
+    money_at_risk: Amount = Field(default=Decimal(0), description="In the reporting currency; 0: nothing, or unknown.")
+    brand: str = ""
+    region_pair: str = ""
     way_back: WayBack
 
     @property
@@ -65,6 +68,7 @@ class ResolvedSuccess(Wire):
     min_percent: Percent | None = None
     max_failures: int = Field(ge=0)
     progress_deadline: Duration
+    disturbance_limit: Duration = timedelta(hours=1)
 
 
 class PlannedWave(Wire):
@@ -87,12 +91,19 @@ class PlannedWave(Wire):
 
 
 class ResolvedLimits(Wire):
-    """The limits in numbers of targets. A cluster or region that is not named has no limit of its own."""
+    """The limits in numbers: of targets, of orders per hour (`exposure`), of money in the reporting currency.
+
+    A cluster, region, pair or brand that is not named has no limit of its own.
+    """
 
     in_flight: int = Field(ge=1)
     unverified: int = Field(ge=1)
     per_cluster: dict[str, int] = Field(default_factory=dict)
     per_region: dict[str, int] = Field(default_factory=dict)
+    per_region_pair: dict[str, int] = Field(default_factory=dict)
+    per_brand: dict[str, int] = Field(default_factory=dict)
+    exposure: int | None = None
+    money_at_risk: Amount | None = None
 
 
 class Exclusion(Wire):
@@ -147,6 +158,7 @@ class Peak(Wire):
     in_flight: int
     unverified: int
     orders_per_hour: Amount
+    money_at_risk: Money | None = None
 
 
 class Plan(Wire):
@@ -173,6 +185,9 @@ class Plan(Wire):
     during: tuple[GateSpec, ...]
     windows: Windows
     on_failure: OnFailure
+    max_failures: int | None = Field(
+        default=None, description="Failed targets the whole rollout bears; null: no limit."
+    )
     when_busy: WhenBusy
     from_versions: dict[str, int] = Field(alias="from")
     way_back: WayBackCounts

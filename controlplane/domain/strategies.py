@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSer
 
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.names import Name
-from controlplane.domain.quantities import Duration, Limit, parse_percent
+from controlplane.domain.quantities import Duration, Limit, Money, parse_percent
 from controlplane.domain.selectors import SelectorText, parse_selector
 from controlplane.domain.wire import Wire, field_errors, pointer
 
@@ -124,6 +124,18 @@ class Limits(Wire):
     per_region: Limit | None = Field(
         default=None, description="In flight in one region; a percent is of its targets in the plan."
     )
+    per_region_pair: Limit | None = Field(
+        default=None, description="In flight in one pair of regions (fleet limits name them); a percent as above."
+    )
+    per_brand: Limit | None = Field(
+        default=None, description="In flight of one brand (the tenants' label `brand`); a percent as above."
+    )
+    exposure: Limit | None = Field(
+        default=None, description="Orders per hour in flight; a percent is of those of all targets in the plan."
+    )
+    money_at_risk: Money | None = Field(
+        default=None, description="Money at risk in flight; see the explanation of limits for how it is reckoned."
+    )
 
 
 class Success(Wire):
@@ -140,6 +152,10 @@ class Success(Wire):
     )
     progress_deadline: Duration = Field(
         default=timedelta(minutes=15), description="A target without progress for so long has failed."
+    )
+    disturbance_limit: Duration = Field(
+        default=timedelta(hours=1),
+        description="So long ill health is waited out that nodes, zones or dependencies explain; then the target goes back, unblamed.",
     )
 
 
@@ -168,6 +184,11 @@ class OnFailure(Wire):
     )
     then: Literal["halt", "continue"] = Field(
         default="halt", description="After a failed wave: start no further wave, or go on with the next one."
+    )
+    max_failures: Limit | None = Field(
+        default=None,
+        description="Failed targets the whole rollout bears, over all waves, whatever `then` says; a percent is rounded up; "
+        "absent: each wave's own limit is all.",
     )
 
 
@@ -310,11 +331,16 @@ def _limit_errors(strategy: Strategy) -> list[FieldError]:
     found = []
     limits = {"inFlight": strategy.limits.in_flight, "unverified": strategy.limits.unverified}
     limits |= {"perCluster": strategy.limits.per_cluster, "perRegion": strategy.limits.per_region}
+    limits |= {"perRegionPair": strategy.limits.per_region_pair, "perBrand": strategy.limits.per_brand}
+    limits |= {"exposure": strategy.limits.exposure}
     for name, limit in limits.items():
         if limit is not None and 0 in limit.terms:
             found.append(
                 FieldError(pointer(["limits", name]), "0 would never let anything start; to stop everything, freeze")
             )
+    money = strategy.limits.money_at_risk
+    if money is not None and money.amount <= 0:
+        found.append(FieldError("/limits/moneyAtRisk/amount", "must be more than 0; to stop everything, freeze"))
     if strategy.success.min is not None and 0 in strategy.success.min.terms:
         found.append(FieldError("/success/min", "0 would call a wave without one healthy target a success"))
     if strategy.success.progress_deadline <= timedelta(0):

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from controlplane.domain.fleet_limits import FleetLimits
 from controlplane.domain.quantities import Money
 from controlplane.domain.quota import Fit
 from controlplane.domain.ruling import Ruling
@@ -55,7 +56,7 @@ class TargetFacts:
 
     `desired_content` is the hash of what the rollout would give this target; None when there is nothing to give
     (a rollback without a revision to return to). `busy_with` names the rollout that has the change slot. `quota`: whether the
-    computed peak fits the namespace's quota.
+    computed peak fits the namespace's quota. `money_at_risk` and `region_pair` are filled in by the planner.
     """
 
     tenant: str
@@ -67,6 +68,8 @@ class TargetFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     orders_per_hour: Decimal = Decimal(0)
     value_per_order: Money | None = None
+    money_at_risk: Decimal = Decimal(0)
+    region_pair: str = ""
     current_version: str | None = None
     current_content: str | None = None
     base_revision: int = 0
@@ -102,6 +105,11 @@ class TargetFacts:
             environment=self.environment,
         )
 
+    @property
+    def brand(self) -> str:
+        """The value of its label `brand`; empty: it has none."""
+        return self.labels.get("brand", "")
+
     def value_per_hour(self) -> Decimal:
         """Money at stake per hour: orders per hour times value of an order, in the tenant's own currency."""
         return self.orders_per_hour * self.value_per_order.amount if self.value_per_order else Decimal(0)
@@ -120,7 +128,8 @@ class ReleaseFacts:
     hold: Hold | None = None
 
 
-Phase = Literal["preflight", "backup", "migrate", "apply", "verify"]
+Phase = Literal["preflight", "backup", "migrate", "apply", "verify", "detection", "back", "restore"]
+"""The parts of a change, and the parts of an accident: until it was seen, the way back, a restore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +162,4 @@ class PlanInputs:
     not_before: datetime | None = None
     durations: Mapping[Phase, PhaseDuration] = field(default_factory=dict)
     ruling: Ruling = field(default_factory=Ruling)
+    fleet: FleetLimits = field(default_factory=FleetLimits)

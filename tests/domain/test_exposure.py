@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,9 +23,11 @@ from controlplane.domain.exposure import (
     reservations_for,
     rollback_reservations_for,
 )
+from controlplane.domain.fleet_limits import FleetLimits, RegionPair
 from controlplane.domain.ledger_check import LedgerEntry, check_ledger
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import ResolvedLimits
+from controlplane.domain.quantities import Money
 from tests.domain.fleet import fleet, inputs, strategy, target
 
 LIMITS = ResolvedLimits(in_flight=4, unverified=10, per_cluster={"aks-1": 2}, per_region={"francecentral": 3})
@@ -48,6 +51,55 @@ def test_a_target_takes_one_of_each_scope_in_lock_order() -> None:
 def test_scopes_without_a_limit_of_the_rollout_are_not_taken() -> None:
     taken = reservations_for(target("shop", cluster="aks-2", region="other"), "r1", LIMITS)
     assert not [scope for scope in taken if scope.startswith(("rollout:r1/cluster", "rollout:r1/region"))]
+
+
+def test_a_target_takes_what_it_has_at_stake_of_its_brand_and_its_pair() -> None:
+    shop = target(
+        "shop",
+        labels={"brand": "acme"},
+        region_pair="france",
+        orders_per_hour=Decimal(420),
+        money_at_risk=Decimal("1250.50"),
+    )
+    limits = LIMITS.model_copy(
+        update={
+            "per_brand": {"acme": 1},
+            "per_region_pair": {"france": 2},
+            "exposure": 900,
+            "money_at_risk": Decimal(5000),
+        }
+    )
+    taken = reservations_for(shop, "r1", limits)
+    at_stake = {s: amount for s, amount in taken.items() if amount != 1}
+    assert at_stake == {
+        "fleet/exposure": 420,
+        "fleet/moneyAtRisk": Decimal("1250.50"),
+        "rollout:r1/exposure": 420,
+        "rollout:r1/moneyAtRisk": Decimal("1250.50"),
+    }
+    named = {s for s in taken if "acme" in s or "france/" in s}
+    assert named == {
+        "brand:acme/inFlight",
+        "pair:france/inFlight",
+        "rollout:r1/brand:acme/inFlight",
+        "rollout:r1/pair:france/inFlight",
+    }
+    assert list(taken) == sorted(taken)
+    assert taken.keys() >= caps_for("r1", limits).keys()
+    assert caps_for("r1", limits)["rollout:r1/moneyAtRisk"] == 5000
+
+
+def test_what_was_taken_is_given_back_whatever_became_of_the_exposure_meanwhile() -> None:
+    taken = reservations_for(target("shop", orders_per_hour=Decimal(420)), "r1", LIMITS)
+    assert given_back(taken, "verified")["fleet/exposure"] == 420
+    assert "fleet/exposure" in given_back(taken, "stuck")
+
+
+def test_one_larger_than_the_whole_cap_holds_nobody_up() -> None:
+    rows = wants(("huge", {"exposure": Decimal(101)}), ("small", {"exposure": Decimal(50)}))
+    found = grant(rows, {"exposure": Budget(Decimal(100))})
+    assert found.granted == ("small",)
+    assert [(r.key, r.why) for r in found.refused] == [("huge", "never")]
 
 
 def test_a_rollout_brings_its_own_caps() -> None:
@@ -144,7 +196,13 @@ class Schedule:
     """A random life of a rollout on the pure budgets, written to a ledger as the database would."""
 
     def __init__(self, size: int, rules: dict[str, Any], fleet_cap: int | None) -> None:
-        self.plan = plan(inputs(fleet(size), strategy(limits=rules)))
+        targets = [
+            replace(t, value_per_order=Money(amount=Decimal(20), currency="EUR"), labels={"brand": f"b{n % 3}"})
+            for n, t in enumerate(fleet(size))
+        ]
+        pair = RegionPair(regions=("region-0", "region-1"))
+        limits = FleetLimits(region_pairs={"both": pair})
+        self.plan = plan(inputs(targets, strategy(limits=rules), fleet=limits))
         self.budgets = {scope: Budget(cap) for scope, cap in caps_for("r1", self.plan.limits).items()}
         self.needs = {t.key: reservations_for(t, "r1", self.plan.limits) for t in self.plan.targets()}
         for scope in {s for needs in self.needs.values() for s in needs} - self.budgets.keys():
@@ -198,8 +256,18 @@ STEPS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, 99), st.sampled_from(["verified", "rolledBack", "stuck", "skipped"])),
     st.tuples(
         st.just("cap"),
-        st.sampled_from(["fleet/inFlight", "rollout:r1/inFlight", "cluster:aks-0/inFlight"]),
-        st.integers(0, 12),
+        st.sampled_from(
+            [
+                "fleet/inFlight",
+                "rollout:r1/inFlight",
+                "cluster:aks-0/inFlight",
+                "fleet/exposure",
+                "fleet/moneyAtRisk",
+                "pair:both/inFlight",
+                "brand:b1/inFlight",
+            ]
+        ),
+        st.integers(0, 300),
     ),
     st.tuples(st.just("freeze"), st.sampled_from(["fleet/inFlight", "region:region-0/inFlight"]), st.booleans()),
 )
@@ -214,6 +282,12 @@ STEPS = st.one_of(
             "unverified": st.sampled_from([5, "25%"]),
             "perCluster": st.integers(1, 4),
             "perRegion": st.integers(1, 6),
+            "perRegionPair": st.integers(1, 6),
+            "perBrand": st.sampled_from([1, "50%"]),
+            "exposure": st.sampled_from([100, 250, "40%"]),
+            "moneyAtRisk": st.sampled_from(
+                [{"amount": "120", "currency": "EUR"}, {"amount": "900.5", "currency": "EUR"}]
+            ),
         },
     ),
     st.one_of(st.none(), st.integers(1, 20)),
