@@ -1,4 +1,4 @@
-"""What nobody asks for: opening the fleet when a freeze of everything has ended by time, and sealing the audit trail."""
+"""What nobody asks for: opening the fleet when a freeze of everything has ended by time, looking after breakers, sealing the audit trail."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from controlplane.bootstrap import Container
 from controlplane.domain.errors import DependencyError
+from controlplane.services.breakers import keep_breakers
 from controlplane.services.freezes import open_after_expiry
 
 from .sealing import Sealer
@@ -35,4 +36,6 @@ async def keep(container: Container, sealer: Sealer | None = None) -> None:
     async with container.database.engine() as uow:
         if await open_after_expiry(uow):
             log.info("a freeze of everything has ended by time; the fleet is open again")
+    async with container.database.engine() as uow:
+        container.meters.breakers(await keep_breakers(uow))
     await (sealer or Sealer(container)).step()

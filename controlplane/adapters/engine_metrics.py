@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from controlplane.ports.meters import EffectEnd, Tick
+from controlplane.ports.meters import Count, EffectEnd, Tick
 
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -42,6 +42,10 @@ DIFFERENCES = Counter(
     "Differences between clusters and the registry, found after a failover.",
     ["kind"],
 )
+BREAKERS_OPENED = Counter(
+    "seawall_breakers_opened_total", "Breakers that opened, by the code of their reason.", ["code"]
+)
+BREAKERS = Gauge("seawall_breakers", "Breakers that are not closed, by state.", ["state"])
 SWEEP_LATE = Histogram(
     "seawall_sweep_late_seconds",
     "How long a rollout or operation was due and not driven when the sweep found it.",
@@ -93,6 +97,15 @@ class PrometheusMeters:
     def differed(self, kind: str) -> None:
         """Count a difference."""
         DIFFERENCES.labels(kind).inc()
+
+    def breaker_opened(self, code: str) -> None:
+        """Count a breaker that opened."""
+        BREAKERS_OPENED.labels(code).inc()
+
+    def breakers(self, states: Count) -> None:
+        """Note how many breakers are in which state."""
+        for state in ("open", "halfOpen", "probing"):
+            BREAKERS.labels(state).set(states.get(state, 0))
 
     def swept(self, kind: str, late: float) -> None:
         """Note how late the sweep was."""

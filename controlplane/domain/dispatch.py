@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -26,6 +26,7 @@ from controlplane.domain.returns import way_back_after
 from controlplane.domain.rollouts import TARGET_TRANSITIONS, TargetState, check_transition
 
 BUDGET_WAIT = timedelta(milliseconds=250)
+_NO_PLACE = {"closed": "frozen", "tripped": "breaker", "full": "budget"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Started:
     takes: Mapping[str, Amount]
 
 
-def needs_of(draft: Draft, tenant: str) -> dict[str, int]:
+def needs_of(draft: Draft, tenant: str) -> dict[str, Amount]:
     """What a candidate must reserve, in lock order: places to go forward, the rollback budget to go back."""
     target = draft.target(tenant)
     if target.state is TargetState.PENDING:
@@ -91,11 +92,27 @@ def start(
         started.append(Started(_start(draft, tenant, asked[tenant], rows[tenant], epoch), epoch, takes[tenant]))
     for refusal in grants.refused:
         target = draft.target(refusal.key)
-        why = "frozen" if refusal.why == "closed" else "budget"
-        waits = Refusal("wait", why, f"no place left in {refusal.scope}")
+        if refusal.why == "never":
+            _refuse(draft, target, _too_large(refusal.scope, takes[refusal.key], budgets), rows[refusal.key])
+            continue
+        waits = Refusal("wait", _NO_PLACE[refusal.why], f"no place left in {refusal.scope}")
         draft.remember(replace(_wait(draft, target, waits), retry_at=draft.now + BUDGET_WAIT))
         draft.look_at(draft.now + BUDGET_WAIT, target.tenant)
     return started, grants.refused
+
+
+def let_through(started: Sequence[Started], budgets: Mapping[str, Budget]) -> dict[str, list[str]]:
+    """Who was let through half-open breakers, with their budgets: at most one for each."""
+    found = {one.target.tenant: [s for s in one.takes if budgets[s].breaker == "halfOpen"] for one in started}
+    return {tenant: scopes for tenant, scopes in found.items() if scopes}
+
+
+def _too_large(scope: str, needs: Mapping[str, Amount], budgets: Mapping[str, Budget]) -> Refusal:
+    """Waiting would not help: out of the wave, with what a person can do."""
+    reason = (
+        f"it alone takes {needs[scope]} of {scope}, whose cap is {budgets[scope].cap}; raise the cap, then retry it"
+    )
+    return Refusal("defer", "exceeds-limit", reason)
 
 
 def _start(draft: Draft, tenant: str, asked: Asked, row: EnvironmentRow, epoch: int) -> TargetNow:

@@ -131,6 +131,7 @@ class Draft:
                 "code": moved.code,
                 "reason": moved.reason,
                 "wave": self.wave(moved.wave).name,
+                "blamed": moved.failed,
             }
             self.tell(event, data, tenant=moved.tenant)
         return moved

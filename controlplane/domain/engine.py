@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from controlplane.domain.decide_wave import WaveTally
+from controlplane.domain.disturbance import Excuse
 from controlplane.domain.gating import GateJudged, GateKey, GateNow
 from controlplane.domain.health import Expected, Judgement
 from controlplane.domain.plans import Plan
@@ -68,6 +70,12 @@ class TargetNow:
     waiting_since: datetime | None = None
     yields_to: str = ""
     waits_until: datetime | None = None
+    excused_since: datetime | None = None
+    excused_at: datetime | None = None
+    orders_per_hour: Decimal = Decimal(0)
+    money_at_risk: Decimal = Decimal(0)
+    brand: str = ""
+    region_pair: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -186,7 +194,8 @@ class Frozen:
     """Freezes in force for this rollout: `all_reason` if everything is frozen, else the tenants that are.
 
     `version` is the fleet budget row's when they were read; `until`: when the first of them ends by itself; `passes`: ids of those that
-    an emergency goes past, which are not among them.
+    an emergency goes past, which are not among them. `upgrading`: clusters that somebody says are under upgrade; `never_upgrading`:
+    those whose nodes say nothing about it.
     """
 
     all_reason: str = ""
@@ -194,6 +203,8 @@ class Frozen:
     version: int = -1
     until: datetime | None = None
     passes: frozenset[str] = frozenset()
+    upgrading: frozenset[str] = frozenset()
+    never_upgrading: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -252,11 +263,14 @@ class EffectDone:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A look at a target's workloads in the cache. `live`: the watch is proven live, so it counts as a sample."""
+    """A look at a target's workloads in the cache. `live`: the watch is proven live, so it counts as a sample. `excuse`: why ill
+    health, if that is what it saw, is not the release's doing.
+    """
 
     tenant: str
     judgement: Judgement
     live: bool
+    excuse: Excuse | None = None
 
 
 @dataclass(frozen=True, slots=True)

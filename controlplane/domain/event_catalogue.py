@@ -72,6 +72,10 @@ _ROLLOUT = _of(
         "wave-failed": ("A wave was judged bad; nothing forward follows.", ("wave", "code", "reason")),
         "target-started": ("A tenant's change began.", ("revision", "attempt")),
         "target-verified": ("A tenant runs the new revision, verified.", _TARGET),
+        "target-disturbed": (
+            "A tenant fell ill through no fault of the release; it holds until that has passed.",
+            ("code", "reason"),
+        ),
         "target-failed": ("A tenant's change failed; its way back is chosen next.", _TARGET),
         "target-rolling-back": ("A tenant goes back.", ("code", "reason")),
         "target-rolled-back": ("A tenant is back where it was.", _TARGET),
@@ -162,6 +166,14 @@ _EMERGENCY = _of(
         "reviewed": ("Somebody looked at one.", ("finding", "note", "person", "criterion", "app")),
     },
 )
+_BREAKER = _of(
+    "breaker",
+    {
+        "opened": ("Too much is ill: nothing forward starts on its budget.", ("code", "reason")),
+        "halfOpened": ("One target is let through, to try.", ("reason", "by")),
+        "closed": ("Forward work may start again.", ("reason", "by")),
+    },
+)
 CONFIGURATION: Final = (
     "app",
     "tier",
@@ -176,6 +188,7 @@ CONFIGURATION: Final = (
     "endpoint",
     "trust",
     "criterion",
+    "limit",
 )
 _CONFIGURATION = tuple(
     EventType(kind, change, f"A {kind} was {change}.", ("version",))
@@ -202,6 +215,7 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_EMERGENCY,
     *_NOTICE,
     *_AUDIT,
+    *_BREAKER,
     *_CONFIGURATION,
     *_CLUSTER,
 )

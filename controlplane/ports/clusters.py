@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from controlplane.domain.apps import Dependency
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
 from controlplane.domain.errors import ConflictError, DependencyError, SeawallError
 from controlplane.domain.health import WorkloadState
@@ -300,6 +302,14 @@ class Cluster(Protocol):
         """One sentence on why these (kind, name) workloads aren't healthy, from pods and events, e.g.
         `web not ready, CrashLoopBackOff on the new revision`.
         """
+        ...
+
+    def nodes(self) -> Nodes:
+        """The cluster's nodes, and those deleted within the last minutes. From a watch, no I/O."""
+        ...
+
+    async def circumstances(self, namespace: str, dependencies: Sequence[Dependency]) -> Circumstances:
+        """What surrounds a namespace's pods now: their nodes, the pods beside those that are not ready, declared dependencies."""
         ...
 
     async def version(self) -> str:

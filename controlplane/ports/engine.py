@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from controlplane.domain.admission import EnvironmentRow
+from controlplane.domain.apps import Dependency
 from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen, Memory
 from controlplane.domain.exposure import Amount, Budget
@@ -68,6 +69,7 @@ class Loaded:
     delivery: DeliveryKind = "apply"
     ended_jobs: tuple[EndedJob, ...] = ()
     reason: str = ""
+    dependencies: tuple[Dependency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,17 @@ class EngineTransaction(Protocol):
 
     async def raise_epochs(self, seals: Mapping[str, int]) -> Mapping[str, int]:
         """Raise environments above the seals found in the cluster, by tenant; returns the new epochs. The slots must be ours."""
+        ...
+
+    async def judge_breakers(self) -> Sequence[str]:
+        """Judge the breakers by what this transaction has written; those that open refuse grants from `lock_budgets` on.
+
+        Called before `lock_budgets`, when a target has newly failed or fallen ill. Returns the codes of those that open.
+        """
+        ...
+
+    async def let_through(self, tenant: str, scopes: Iterable[str]) -> None:
+        """Note who was let through half-open breakers of these budgets: nobody else is, until its fate is known."""
         ...
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:

@@ -56,7 +56,15 @@ class Meters(Protocol):
         ...
 
     def refused(self, why: str, scope: str) -> None:
-        """A candidate found no place. `why`: `budget` or `closed`; `scope`: the kind of budget, never its name."""
+        """A candidate found no place. `why`: `full closed tripped never`; `scope`: the kind of budget, never its name."""
+        ...
+
+    def breaker_opened(self, code: str) -> None:
+        """A breaker opened; `code` is its reason's."""
+        ...
+
+    def breakers(self, states: Count) -> None:
+        """How many breakers are in each state but closed: `open halfOpen probing`, looked at once a second."""
         ...
 
     def drifted(self, part: str, policy: str) -> None:
@@ -98,6 +106,12 @@ class Silent:
         """See `Meters`."""
 
     def differed(self, kind: str) -> None:
+        """See `Meters`."""
+
+    def breaker_opened(self, code: str) -> None:
+        """See `Meters`."""
+
+    def breakers(self, states: Count) -> None:
         """See `Meters`."""
 
     def swept(self, kind: str, late: float) -> None:

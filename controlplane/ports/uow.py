@@ -13,6 +13,7 @@ from controlplane.ports.notices import NoticeStore
 from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
+from controlplane.ports.stores.budgets import BudgetStore
 from controlplane.ports.stores.configuration import ConfigStore
 from controlplane.ports.stores.emergencies import EmergencyStore
 from controlplane.ports.stores.events import EventStore
@@ -47,6 +48,11 @@ class UnitOfWork(Protocol):
     @property
     def breakglass(self) -> BreakGlassStore:
         """What outlives Seawall."""
+        ...
+
+    @property
+    def budgets(self) -> BudgetStore:
+        """Budgets across rollouts, and breakers."""
         ...
 
     @property

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from controlplane.domain.admission import ClusterFacts
 from controlplane.domain.decide_windows import obeys_windows
-from controlplane.domain.dispatch import Started, needs_of, screen, start
+from controlplane.domain.dispatch import Started, let_through, needs_of, screen, start
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Frozen
 from controlplane.domain.exposure import FLEET_IN_FLIGHT, Amount, Budget, kind_of
@@ -36,6 +36,11 @@ class Dispatcher:
         self._loaded = loaded
         self._memory = loaded.memory
 
+    async def judge_breakers(self, tx: EngineTransaction) -> None:
+        """See whether what failed opens a breaker: before budgets are locked, so that nothing forward is granted after it."""
+        for code in await tx.judge_breakers():
+            self._meters.breaker_opened(code)
+
     async def dispatch(self, tx: EngineTransaction, draft: Draft, prepared: Mapping[str, Prepared]) -> Dispatched:
         """Start who may, in order: (1) lock environments, (2) screen, (3) lock budgets, (4) look at freezes, (5) grant, (6) issue."""
         asked = [*draft.onward, *draft.forward]
@@ -52,10 +57,13 @@ class Dispatcher:
             frozen = await tx.frozen(frozen, list(self._memory.targets))
             budgets = _past_freezes(budgets, frozen)
             forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]
+            forward = [tenant for tenant in forward if draft.target(tenant).cluster not in frozen.upgrading]
             if obeys_windows(self._memory.plan) and self._windows_moved(frozen, tx.now):
                 forward = []
         how = {tenant: prepared[tenant].asked for tenant in (*onward, *forward)}
         started, refused = start(draft, [*onward, *forward], how, rows, budgets, self._loaded.timeline)
+        for tenant, half_open in let_through(started, budgets).items():
+            await tx.let_through(tenant, half_open)
         for refusal in refused:
             self._meters.refused(refusal.why, kind_of(refusal.scope))
         work = {one.target.tenant: prepared[one.target.tenant].work for one in started}
@@ -67,8 +75,11 @@ class Dispatcher:
         return frozen.version != self._memory.windows.version or self._memory.closed.stale(now)
 
     def _facts(self, draft: Draft, tenant: str, prepared: Mapping[str, Prepared]) -> ClusterFacts:
-        target = draft.target(tenant)
-        return self._fleet.facts(target.cluster, target.namespace, prepared[tenant].peak)
+        target, said = draft.target(tenant), self._memory.frozen
+        facts = self._fleet.facts(target.cluster, target.namespace, prepared[tenant].peak)
+        if target.cluster in said.upgrading:
+            return replace(facts, upgrading="its configuration says so")
+        return replace(facts, upgrading="") if target.cluster in said.never_upgrading else facts
 
     def _release(self) -> str:
         """The version new revisions carry; empty where each target has its own (a rollback)."""

@@ -99,7 +99,15 @@ class Driver:
         self._clock = (loaded.now, time.monotonic())
         self._commands = [_seen(command) for command in loaded.commands]
         self._preparer = Preparer(store, loaded.memory.id, loaded.app, migrates=loaded.memory.plan.kind != "rollback")
-        self._hands = Hands(fleet, loaded.memory, lease, self._wake, delivery=loaded.delivery, meters=meters)
+        self._hands = Hands(
+            fleet,
+            loaded.memory,
+            lease,
+            self._wake,
+            delivery=loaded.delivery,
+            dependencies=loaded.dependencies,
+            meters=meters,
+        )
         self._dispatcher = Dispatcher(fleet, loaded, meters)
         self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now)
         self._bisection = Bisection()
@@ -241,6 +249,8 @@ class Driver:
         app, environment = self._loaded.app, self._memory.plan.environment
         draft, first = tick.draft, tick.first
         await tx.write(first, app=app, environment=environment)
+        if _newly_ill(first):
+            await self._dispatcher.judge_breakers(tx)
         for tenant, epoch in (await tx.raise_epochs(tick.fenced)).items():
             draft.put(replace(draft.target(tenant), epoch=epoch))
         if first.rollout is not None:
@@ -357,6 +367,15 @@ async def drive(
     if loaded.open_phases:
         meters.taken_over()
     await Driver(store, fleet, lease, loaded, gates, meters).run(draining)
+
+
+def _newly_ill(decision: Decision) -> bool:
+    """Whether a target failed or fell ill: what may open a breaker."""
+    return any(
+        (new.state is TargetState.FAILED and old.state is not TargetState.FAILED)
+        or (new.ill_since is not None and old.ill_since is None)
+        for old, new in decision.targets.values()
+    )
 
 
 def _seen(command: CommandRow) -> CommandSeen:

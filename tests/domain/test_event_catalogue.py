@@ -21,6 +21,7 @@ COMPUTED: dict[str, set[str]] = {
     "state.value": {s.value for s in (OperationState.SUCCEEDED, OperationState.FAILED, OperationState.CANCELLED)},
     "f'{operation.kind}Accepted'": {f"{k}Accepted" for k in KINDS_OF_OPERATION},
     "f'{run.operation.kind}Failed'": {f"{k}Failed" for k in KINDS_OF_OPERATION},
+    "_CHANGES[state]": {"closed", "opened", "halfOpened"},
     "_WORDS[phase]": {"activated", "observed", "suspended", "offboarded"},
 }
 IN_SQL = {("notice", "given")}

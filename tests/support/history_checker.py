@@ -73,6 +73,8 @@ class Move:
     delta: Decimal
     reserved: Decimal
     cap: Decimal | None
+    taken: Decimal = Decimal(0)
+    closed: bool = False
 
 
 @dataclass
@@ -102,7 +104,7 @@ _ASKS = {
     "intents": "select principal, operation, key, status, response from intents",
 }
 _STEPS = "select step_id, ordinal, subject_id, tenant, phase, verb, kind, name, state, epoch, issued_at from steps"
-_MOVES = "select id, scope, delta, reserved, cap from budget_moves order by id"
+_MOVES = "select id, scope, delta, reserved, cap, taken, closed from budget_moves order by id"
 
 
 def read_history(
@@ -178,8 +180,11 @@ def budgets_broken(history: History) -> list[str]:
         totals[move.scope] += move.delta
         if totals[move.scope] != move.reserved:
             found.append(f"budget {move.scope}: the row said {move.reserved}, its moves sum to {totals[move.scope]}")
-        if move.delta > 0 and move.cap is not None and totals[move.scope] > move.cap:
+        taken = max(move.taken, move.delta)
+        if taken > 0 and move.cap is not None and totals[move.scope] > move.cap:
             found.append(f"budget {move.scope}: {totals[move.scope]} were out, the cap was {move.cap}")
+        if taken > 0 and move.closed:
+            found.append(f"budget {move.scope}: {taken} were taken while it was closed")
     takes = [
         LedgerEntry(n, "take", row["scope"], row["amount"], f"{row['rollout_id']}/{row['tenant']}")
         for n, row in enumerate(history.reservations)

@@ -99,10 +99,24 @@ _PHASE_TIMES = text(
         from recent join steps s on s.subject_id = recent.rollout_id and s.tenant = recent.tenant
         where s.state = 'OBSERVED' and s.phase in ('backup', 'migrate', 'apply')
         group by 1, 2, 3, 4, 5
+    ), went_back as (
+        select b.rollout_id, b.tenant, b.started_at, b.ended_at, min(s.issued_at) as first
+        from (
+            select t.rollout_id, t.tenant, t.started_at, t.ended_at from targets t
+            join (
+                select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20
+            ) r on r.id = t.rollout_id
+            where t.state = 'rolledBack' and t.started_at is not null
+            order by t.ended_at desc limit 2000
+        ) b join steps s on s.subject_id = b.rollout_id and s.tenant = b.tenant
+        where s.phase = 'back'
+        group by 1, 2, 3, 4
     ), took as (
         select phase, last - first as span from steps_of
         union all select 'preflight', min(first) - started_at from steps_of group by rollout_id, tenant, started_at
         union all select 'verify', soak_since - last from steps_of where phase = 'apply'
+        union all select 'detection', first - started_at from went_back
+        union all select 'back', ended_at - first from went_back
     ), seconds as (
         select phase, greatest(extract(epoch from span), 0) as seconds from took where span is not null
     )
@@ -165,7 +179,7 @@ class RolloutFactsQueries:
         return [(row["tenant"], bytes(row["body"])) for row in rows]
 
     async def phase_times(self, app: str) -> list[PhaseTimes]:
-        """Percentiles over the newest 2,000 verified targets of the newest 20 rollouts."""
+        """Percentiles over the newest 2,000 verified, and 2,000 rolled back, targets of the newest 20 rollouts."""
         rows = await self._all(_PHASE_TIMES, app=app)
         return [PhaseTimes(r["phase"], float(r["took"][0]), float(r["took"][1]), r["samples"]) for r in rows]
 

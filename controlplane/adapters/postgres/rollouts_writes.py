@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import batched
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.ports.stores.rollout_rows import BusyRow, LockedRollout, NewRollout, NewTarget, RowCountError
 
 from .json_text import as_json
+from .numbers import numerics
 
 _BATCH = 2000
 _ROLLOUT = text(
@@ -222,12 +224,12 @@ class RolloutWriteQueries:
         have = (await self.session.execute(_HAVE, values)).scalar_one()
         _compare("contents", have, len(tenants))
 
-    async def _ensure_budgets(self, caps: Mapping[str, int | None]) -> None:
+    async def _ensure_budgets(self, caps: Mapping[str, int | Decimal | None]) -> None:
         scopes = sorted(caps)
-        values = {"scopes": scopes, "caps": [caps[scope] for scope in scopes]}
+        values = {"scopes": scopes, "caps": numerics(caps[scope] for scope in scopes)}
         await self.session.execute(_BUDGETS, values)
         back = [scope for scope in scopes if scope.endswith("/rollback")]
-        await self.session.execute(_ROLLBACK_CAPS, {"scopes": back, "caps": [caps[scope] for scope in back]})
+        await self.session.execute(_ROLLBACK_CAPS, {"scopes": back, "caps": numerics(caps[scope] for scope in back)})
 
     async def _write(self, statement: TextClause, rows: int, **values: Any) -> None:
         result = await self.session.execute(statement, values)

@@ -18,6 +18,7 @@ from .answers import PostgresAnswers
 from .approvals import PostgresApprovals
 from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
+from .budgets import PostgresBudgets
 from .configuration import PostgresConfiguration
 from .emergencies import PostgresEmergencies
 from .events import PostgresEvents
@@ -75,6 +76,11 @@ class PostgresUnitOfWork:
     def breakglass(self) -> PostgresBreakGlass:
         """What outlives Seawall."""
         return PostgresBreakGlass(self.session)
+
+    @property
+    def budgets(self) -> PostgresBudgets:
+        """Budgets across rollouts, and breakers."""
+        return PostgresBudgets(self.session)
 
     @property
     def configuration(self) -> PostgresConfiguration:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 
@@ -119,8 +120,8 @@ class NewRollout:
     waves: tuple[str, ...]
     targets: Sequence[NewTarget]
     contents: Sequence[NewContent]
-    caps: Mapping[str, int]
-    scopes: Mapping[str, int | None] = field(default_factory=dict)
+    caps: Mapping[str, int | Decimal]
+    scopes: Mapping[str, int | Decimal | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

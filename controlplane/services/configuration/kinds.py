@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.emergencies import WINDOW, Criterion
 from controlplane.domain.endpoints import Endpoint
 from controlplane.domain.errors import ConflictError, FieldError, InvalidError
+from controlplane.domain.fleet_limits import FleetLimits
 from controlplane.domain.people import Person
 from controlplane.domain.rules import RuleSpec
 from controlplane.domain.sources import Source
@@ -25,6 +26,8 @@ from controlplane.gates import GATES, check_gate, check_gates
 from controlplane.ports.calendars import CalendarSyntax
 from controlplane.ports.expressions import Expressions
 from controlplane.ports.signatures import Signatures
+from controlplane.ports.uow import UnitOfWork
+from controlplane.services.limits import apply_limits
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,18 @@ def _replaces_anything(_current: Mapping[str, Any], _spec: Wire) -> None:
     """Any spec of a kind replaces any other."""
 
 
+async def _only_stored(_uow: UnitOfWork, _name: str, _spec: Wire | None) -> None:
+    """Whoever needs it reads it."""
+
+
+
 @dataclass(frozen=True)
 class Kind[S: Wire]:
     """A kind: the plural in its paths, one of it, its model, and what the model can't check (raises InvalidError).
 
     `replaces` refuses what may not take the place of the spec in force;
     `tells_drivers`: once a change commits, no driver issues another forward step under the version before.
+    `apply` puts a spec into effect in the transaction that stores it (None: it was deleted), where reading it is not enough.
     """
 
     plural: str
@@ -59,6 +68,7 @@ class Kind[S: Wire]:
     check: Callable[[S, Checkers], None] = _nothing
     tells_drivers: bool = False
     replaces: Callable[[Mapping[str, Any], S], None] = _replaces_anything
+    apply: Callable[[UnitOfWork, str, S | None], Awaitable[None]] = _only_stored
 
 
 def _strategy(spec: Strategy, checkers: Checkers) -> None:
@@ -121,7 +131,7 @@ def _criterion(spec: Criterion, checkers: Checkers) -> None:
 KINDS = (
     Kind("apps", "app", AppSpec),
     Kind("tiers", "tier", TierSpec),
-    Kind("clusters", "cluster", ClusterSpec),
+    Kind("clusters", "cluster", ClusterSpec, tells_drivers=True),
     Kind("calendars", "calendar", CalendarSpec, _calendar, tells_drivers=True, replaces=_calendar_replaces),
     Kind("strategies", "strategy", Strategy, _strategy),
     Kind("triggers", "trigger", Trigger, _trigger),
@@ -132,4 +142,5 @@ KINDS = (
     Kind("endpoints", "endpoint", Endpoint),
     Kind("trusts", "trust", TrustSpec, _trust),
     Kind("criteria", "criterion", Criterion, _criterion),
+    Kind("limits", "limit", FleetLimits, apply=apply_limits),
 )

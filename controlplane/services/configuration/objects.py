@@ -36,6 +36,7 @@ async def put_object[S: Wire](
     await uow.configuration.put(record)
     if kind.tells_drivers:
         await uow.freezes.tell_drivers()
+    await kind.apply(uow, name, spec)
     subject = f"{kind.singular}/{name}"
     await uow.audit(actor, f"{kind.plural}.put", subject, detail={"version": number, "digest": digest})
     await uow.record(kind.singular, name, "created" if current is None else "changed", data={"version": number})
@@ -63,6 +64,7 @@ async def delete_object[S: Wire](uow: UnitOfWork, kind: Kind[S], name: str, *, a
     await uow.configuration.remove(kind.plural, name)
     if kind.tells_drivers:
         await uow.freezes.tell_drivers()
+    await kind.apply(uow, name, None)
     subject = f"{kind.singular}/{name}"
     await uow.audit(actor, f"{kind.plural}.delete", subject, detail={"version": current.version})
     await uow.record(kind.singular, name, "deleted", data={"version": current.version})

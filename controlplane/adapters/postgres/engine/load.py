@@ -13,15 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.adapters.postgres.engine_timeline import TIMELINE
 from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
+from controlplane.adapters.postgres.numbers import numerics
+from controlplane.domain.apps import AppSpec, Dependency
 from controlplane.domain.engine import Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
-from controlplane.domain.exposure import (
-    FLEET_IN_FLIGHT,
-    FLEET_UNVERIFIED,
-    caps_for,
-    cluster_scope,
-    default_rollback_cap,
-    region_scope,
-)
+from controlplane.domain.exposure import Amount, caps_for, cluster_scope, default_rollback_cap, shared_scopes
 from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Plan
 from controlplane.domain.rollouts import RolloutState, TargetState, WaveState
@@ -79,6 +74,12 @@ _BUDGETS = text(
     on conflict (scope) do nothing
     """
 )
+_APP = text(
+    """
+    select v.spec from config_current c join config_versions v using (kind, name, version)
+    where c.kind = 'apps' and c.name = :app and c.deleted_at is null
+    """
+)
 _TENANTS = text("select cluster, count(*) as tenants from environments where cluster = any(:clusters) group by cluster")
 
 
@@ -121,7 +122,14 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         _authors(row),
         ended_jobs=await _ended_jobs(session, rollout_id, targets),
         reason=row.reason,
+        dependencies=await _dependencies(session, row.app),
     )
+
+
+async def _dependencies(session: AsyncSession, app: str) -> tuple[Dependency, ...]:
+    """What the app declares that its tenants lean on."""
+    spec = (await session.execute(_APP, {"app": app})).scalar_one_or_none()
+    return AppSpec.model_validate(spec or {}).dependencies
 
 
 def _authors(row: Any) -> tuple[str, ...]:
@@ -184,18 +192,15 @@ def _rollout(row: Any) -> RolloutNow:
 
 
 async def _ensure_budgets(session: AsyncSession, memory: Memory) -> None:
-    """Make sure that every scope the rollout may ask for has a row; those of the fleet have no cap until somebody sets one."""
-    caps: dict[str, int | None] = {FLEET_IN_FLIGHT: None, FLEET_UNVERIFIED: None}
+    """Make sure that every scope the rollout may ask for has a row; shared ones have no cap until somebody sets one."""
+    caps: dict[str, Amount | None] = dict.fromkeys(s for t in memory.targets.values() for s in shared_scopes(t))
     clusters = sorted({t.cluster for t in memory.targets.values()})
     counts = {r.cluster: r.tenants for r in await session.execute(_TENANTS, {"clusters": clusters})}
     for cluster in clusters:
-        caps[cluster_scope(cluster)] = None
         caps[cluster_scope(cluster, "rollback")] = default_rollback_cap(counts[cluster])
-    for region in {t.region for t in memory.targets.values()}:
-        caps[region_scope(region)] = None
     caps |= caps_for(memory.id, memory.plan.limits)
     scopes = sorted(caps)
-    await session.execute(_BUDGETS, {"scopes": scopes, "caps": [caps[scope] for scope in scopes]})
+    await session.execute(_BUDGETS, {"scopes": scopes, "caps": numerics(caps[scope] for scope in scopes)})
 
 
 async def _ended_jobs(

@@ -10,7 +10,7 @@ from controlplane.domain.health import Expected
 from controlplane.domain.plans import PlannedTarget
 from controlplane.domain.rollouts import TargetState
 
-_TIMES = ("soak_since", "sampled_at", "ill_since", "waiting_since", "waits_until")
+_TIMES = ("soak_since", "sampled_at", "ill_since", "waiting_since", "waits_until", "excused_since", "excused_at")
 
 
 def memory_of(target: TargetNow) -> dict[str, Any]:
@@ -63,6 +63,12 @@ def target_of(row: Any, planned: PlannedTarget, namespace: str) -> TargetNow:
         ill_since=_time(memory, "ill_since"),
         waiting_since=_time(memory, "waiting_since"),
         waits_until=_time(memory, "waits_until"),
+        excused_since=_time(memory, "excused_since"),
+        excused_at=_time(memory, "excused_at"),
+        orders_per_hour=planned.orders_per_hour,
+        money_at_risk=planned.money_at_risk,
+        brand=planned.brand,
+        region_pair=planned.region_pair,
     )
 
 

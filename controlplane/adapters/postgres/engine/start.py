@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.numbers import numerics
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.dispatch import Started
 from controlplane.domain.exposure import Amount, Budget
@@ -42,7 +43,7 @@ _LOCK = text(
     """
 )
 _LOCK_BUDGETS = text(
-    'select scope, cap, reserved, closed, version from budgets where scope = any(:scopes) order by scope collate "C" for update'
+    'select scope, cap, reserved, closed, version, breaker from budgets where scope = any(:scopes) order by scope collate "C" for update'
 )
 _TAKE_SLOTS = text(
     """
@@ -96,11 +97,12 @@ _SETTLE = text(
     """
     with moved as (
       update budgets b set reserved = b.reserved + x.delta
-      from unnest(cast(:scopes as text[]), cast(:deltas as numeric[])) as x(scope, delta)
-      where b.scope = x.scope returning b.scope, b.reserved, b.cap, x.delta
+      from unnest(cast(:scopes as text[]), cast(:deltas as numeric[]), cast(:taken as numeric[])) as x(scope, delta, taken)
+      where b.scope = x.scope
+      returning b.scope, b.reserved, b.cap, x.delta, x.taken, b.closed or b.breaker = 'open' as closed
     )
-    insert into budget_moves (scope, rollout_id, delta, reserved, cap)
-    select scope, :id, delta, reserved, cap from moved
+    insert into budget_moves (scope, rollout_id, delta, reserved, cap, taken, closed)
+    select scope, :id, delta, reserved, cap, taken, closed from moved
     """
 )
 _ABOVE_SEALS = text(
@@ -153,7 +155,7 @@ async def lock_budgets(session: AsyncSession, scopes: Iterable[str]) -> tuple[di
     """Lock budget rows in the order of their bytes; also returns the fleet row's version (-1 without it)."""
     rows = (await session.execute(_LOCK_BUDGETS, {"scopes": sorted(set(scopes))})).all()
     version = next((row.version for row in rows if row.scope == "fleet/inFlight"), -1)
-    return {row.scope: Budget(row.cap, row.reserved, row.closed) for row in rows}, version
+    return {row.scope: Budget(row.cap, row.reserved, row.closed, row.breaker) for row in rows}, version
 
 
 async def issue(
@@ -180,7 +182,11 @@ async def issue(
         await execute_exactly(session, _APPS, values | place, len(fresh), "tenant_apps")
     takes = [(one.target.tenant, scope, amount) for one in started for scope, amount in one.takes.items()]
     if takes:
-        reserve = {"tenants": [t[0] for t in takes], "scopes": [t[1] for t in takes], "amounts": [t[2] for t in takes]}
+        reserve = {
+            "tenants": [t[0] for t in takes],
+            "scopes": [t[1] for t in takes],
+            "amounts": numerics(t[2] for t in takes),
+        }
         await execute_exactly(session, _RESERVE, reserve | {"id": rollout_id}, len(takes), "reservations")
     await _write_steps(session, rollout_id, started, work, place_only)
 
@@ -226,11 +232,14 @@ async def raise_epochs(session: AsyncSession, rollout_id: uuid.UUID, seals: Mapp
     return raised
 
 
-async def settle(session: AsyncSession, rollout_id: uuid.UUID, deltas: Mapping[str, Amount]) -> None:
-    """Move budgets by what was taken and given back, and log each move."""
-    moved = {scope: Decimal(delta) for scope, delta in sorted(deltas.items()) if delta}
+async def settle(
+    session: AsyncSession, rollout_id: uuid.UUID, deltas: Mapping[str, Amount], taken: Mapping[str, Amount]
+) -> None:
+    """Move budgets by `deltas`, what was taken less what was given back, and log each move."""
+    moved = {scope: Decimal(delta) for scope, delta in sorted(deltas.items()) if delta or taken.get(scope)}
     if moved:
         values = {"id": rollout_id, "scopes": list(moved), "deltas": list(moved.values())}
+        values["taken"] = numerics(taken.get(scope, 0) for scope in moved)
         await execute_exactly(session, _SETTLE, values, len(moved), "budgets")
 
 

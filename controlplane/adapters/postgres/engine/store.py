@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +18,13 @@ from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.postgres.database import Database
 from controlplane.adapters.postgres.gates import write_gates
 from controlplane.adapters.postgres.leases import lock_lease, locked_command_seq, mark_applied, read_commands
+from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.windows import read_attachments
 from controlplane.domain.admission import EnvironmentRow
+from controlplane.domain.breaker import Trip
 from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen
-from controlplane.domain.exposure import Amount, Budget
+from controlplane.domain.exposure import FLEET_IN_FLIGHT, Amount, Budget
 from controlplane.domain.manifests import InventoryItem, Rendered
 from controlplane.domain.windows import Attached, Default
 from controlplane.domain.work import Given, Work
@@ -33,6 +36,7 @@ from controlplane.ports.trace import span
 from controlplane.services.windows import attach
 
 from . import freezes, load, start, write
+from .breakers import judge_breakers, note_probe, open_breakers
 from .packing import unpack
 
 _CONTENTS = text(
@@ -141,6 +145,8 @@ class PostgresEngineTransaction:
         self._session = session
         self._id = lease.subject_id
         self._lease = lease
+        self._uow = PostgresUnitOfWork(session, now)
+        self._trips: Sequence[Trip] = ()
         self._deltas: dict[str, Amount] = {}
         self._fleet_version = -1
         self._moved: Counter[str] = Counter()
@@ -180,9 +186,23 @@ class PostgresEngineTransaction:
         return rows
 
     async def lock_budgets(self, scopes: Iterable[str]) -> Mapping[str, Budget]:
-        """Lock budgets, with what this transaction gives back subtracted."""
-        budgets, self._fleet_version = await start.lock_budgets(self._session, {*scopes, *self._deltas})
-        return {s: Budget(b.cap, b.reserved + self._deltas.get(s, 0), b.closed) for s, b in budgets.items()}
+        """Lock budgets, with what this transaction gives back subtracted. Breakers that open do so here, under the locks."""
+        wanted = {*scopes, *self._deltas, *(trip.scope for trip in self._trips)}
+        wanted |= {FLEET_IN_FLIGHT} if self._trips else set()
+        budgets, self._fleet_version = await start.lock_budgets(self._session, wanted)
+        for scope in await open_breakers(self._uow, self._trips, budgets):
+            budgets[scope] = replace(budgets[scope], breaker="open")
+            self._fleet_version += 1  # as the row's: what drivers remember of freezes is read again
+        return {s: replace(b, reserved=b.reserved + self._deltas.get(s, 0)) for s, b in budgets.items()}
+
+    async def judge_breakers(self) -> Sequence[str]:
+        """Judge the breakers."""
+        self._trips = await judge_breakers(self._session)
+        return [trip.code for trip in self._trips]
+
+    async def let_through(self, tenant: str, scopes: Iterable[str]) -> None:
+        """Note a probe; the rows are locked."""
+        await note_probe(self._uow, scopes, str(self._id), tenant)
 
     async def issue(
         self, started: Sequence[Started], work: Mapping[str, Work], *, app: str, environment: str, release: str
@@ -203,7 +223,7 @@ class PostgresEngineTransaction:
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""
         self._note(dict(taken))
-        await start.settle(self._session, self._id, self._deltas)
+        await start.settle(self._session, self._id, self._deltas, taken)
 
     async def frozen(self, known: Frozen, tenants: Sequence[str]) -> Frozen:
         """Read freezes again if the fleet row's version moved, or one has ended."""

@@ -186,16 +186,22 @@ class Command(SQLModel, table=True):
 class Budget(SQLModel, table=True):
     """A blast-radius limit: `reserved <= cap` whenever something was granted; `closed` grants nothing. cap NULL: counted, not limited.
 
-    `version` rises with each freeze and thaw, so that a driver that locks the row notices.
+    `version` rises with each freeze and thaw, and when a breaker changes, so that a driver that locks the row notices.
+    `breaker_detail` says why and since when, and names the probe.
     """
 
     __tablename__ = "budgets"
-    __table_args__ = (CheckConstraint("reserved >= 0", name="budget_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("reserved >= 0", name="budget_not_negative"),
+        CheckConstraint("breaker in ('','open','halfOpen','probing')", name="budget_breaker"),
+    )
     scope: str = Field(primary_key=True)
     cap: Decimal | None = amount(nullable=True)
     reserved: Decimal = amount()
     closed: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     version: int = big()
+    breaker: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
+    breaker_detail: dict[str, Any] = json_field()
 
 
 class Reservation(SQLModel, table=True):
@@ -213,7 +219,11 @@ class Reservation(SQLModel, table=True):
 
 
 class BudgetMove(SQLModel, table=True):
-    """Append-only: each change of a budget, numbered under its row's lock, for the independent checker."""
+    """Append-only: each change of a budget, numbered under its row's lock, for the independent checker.
+
+    `delta` is what the transaction took less what it gave back; `taken` is what it took. `reserved`, `cap` and `closed` (by a freeze or
+    a breaker) are the row's after it.
+    """
 
     __tablename__ = "budget_moves"
     __table_args__ = (Index("ix_budget_moves_scope", "scope", "id"),)
@@ -225,6 +235,8 @@ class BudgetMove(SQLModel, table=True):
     reserved: Decimal = amount()
     cap: Decimal | None = amount(nullable=True)
     at: datetime = instant(default_now=True)
+    taken: Decimal = amount()
+    closed: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class Freeze(SQLModel, table=True):

@@ -1,0 +1,264 @@
+"""Many dispatchers at once on real PostgreSQL: the engine's own decisions and transactions, and a fleet that only answers.
+
+Everything that grants, takes and gives back is the real thing: `decide`, the dispatch transaction, the budget rows, leases. What
+is played is what a cluster would say; here nothing hangs on it but whether a target goes forward or back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import cast
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.adapters.postgres.database import Database
+from controlplane.adapters.postgres.engine.store import PostgresEngineStore
+from controlplane.adapters.postgres.leases import PostgresLeases
+from controlplane.domain.admission import ClusterFacts
+from controlplane.domain.decide import decide
+from controlplane.domain.draft import Draft
+from controlplane.domain.engine import Change, EffectDone, Looked, Memory, TargetNow
+from controlplane.domain.errors import DependencyError
+from controlplane.domain.fleet_limits import FleetLimits
+from controlplane.domain.health import Health, Judgement
+from controlplane.domain.ledger_check import MoveEntry, Violation, check_moves
+from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.domain.rollouts import ROLLOUT_OVER
+from controlplane.ports.engine import Loaded
+from controlplane.ports.leases import HeldLease, LeaseLostError
+from controlplane.services.dispatching import Dispatcher
+from controlplane.services.fleet import Fleet as Gate
+from controlplane.services.freezes import FreezeWish, freeze, thaw
+from controlplane.services.limits import apply_limits
+from controlplane.services.preparing import Preparer
+from controlplane.services.rollouts.start import plan_and_start
+from controlplane.services.rollouts.tools import RolloutTools
+from tests.support.registry import APP, Fleet
+
+STRATEGY = {
+    "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT0S", "samples": 1}}],
+    "limits": {"inFlight": 40, "exposure": 350, "moneyAtRisk": {"amount": "900", "currency": "EUR"}, "perCluster": 30},
+    "success": {"min": 1, "maxFailures": "100%"},
+    "onFailure": {"rollBack": "failed-targets", "then": "continue"},
+}
+CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
+TRY_AGAIN = 0.01
+HEALTHY = Judgement(Health.HEALTHY)
+
+
+class Answering:
+    """A fleet whose caches always know the namespace."""
+
+    def facts(self, _cluster: str, namespace: str, _peak: object = None) -> ClusterFacts:
+        """Reachable, with the uid the registry has."""
+        return ClusterFacts(True, uid=f"uid-{namespace}")
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    dispatched: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    takeovers: int = 0
+    zombies_stopped: int = 0
+    cap_changes: int = 0
+    freezes: int = 0
+
+
+class Crash(Exception):  # noqa: N818 -- it stands for a process that dies, not for an error of ours
+    """The process died inside a transaction."""
+
+
+class Dispatching:
+    """One worker's driver of one rollout, which crashes now and then, inside or between transactions."""
+
+    def __init__(self, database: Database, rollout: uuid.UUID, tally: Tally, seed: int) -> None:
+        self._store = PostgresEngineStore(database)
+        self._leases = PostgresLeases(database)
+        self._database = database
+        self._rollout = rollout
+        self._tally = tally
+        self._random = random.Random(seed)
+
+    async def run(self) -> None:
+        """Drive to the end, taking over from oneself after each crash."""
+        while True:
+            lease = await self._leases.take("rollout", self._rollout, f"worker-{uuid.uuid4()}")
+            if lease is None:
+                await asyncio.sleep(TRY_AGAIN)
+                continue
+            loaded = await self._store.load(lease)
+            with contextlib.suppress(Crash, LeaseLostError, DependencyError):
+                if await self._drive(lease, loaded):
+                    await self._leases.release(lease)
+                    return
+            await self._die(lease)
+
+    async def _drive(self, lease: HeldLease, loaded: Loaded) -> bool:
+        """Tick until the rollout is over (True), or the process dies between two transactions (False)."""
+        memory = loaded.memory
+        dispatcher = Dispatcher(cast("Gate", Answering()), loaded)
+        preparer = Preparer(self._store, memory.id, loaded.app)
+        changes = self._answers([memory.targets[one.tenant] for one in loaded.open_phases])
+        now = loaded.now
+        while memory.rollout.state not in ROLLOUT_OVER:
+            draft = decide(memory, changes, now)
+            first = draft.take()
+            prepared, _ = await preparer.prepare([draft.target(t) for t in (*draft.onward, *draft.forward)])
+            async with self._store.begin(lease) as tx:
+                await tx.write(first, app=loaded.app, environment="production")
+                dispatched = await dispatcher.dispatch(tx, draft, prepared)
+                await tx.write(draft.take(), app=loaded.app, environment="production")
+                await tx.settle(dispatched.taken)
+                if self._random.random() < 0.01:
+                    raise Crash
+            memory.frozen = dispatched.frozen
+            self._adopt(memory, draft)
+            self._tally.dispatched += len(dispatched.started)
+            if self._random.random() < 0.01:
+                return False
+            if not dispatched.started:
+                memory.frozen = await self._store.frozen(memory.frozen, list(memory.targets), "production")
+                await asyncio.sleep(TRY_AGAIN)
+            now = tx.now + timedelta(seconds=1)
+            changes = self._answers([one.target for one in dispatched.started])
+        return True
+
+    def _adopt(self, memory: Memory, draft: Draft) -> None:
+        before = {t.tenant: t.state for t in draft.memory.targets.values() if not t.in_flight}
+        draft.adopt()
+        self._tally.ends.update(
+            str(t.state) for t in memory.targets.values() if not t.in_flight and before.get(t.tenant) is not t.state
+        )
+
+    def _answers(self, targets: Sequence[TargetNow]) -> list[Change]:
+        """What the fleet says to what was issued: most of it works, some goes back, a little of that is stuck."""
+        answers: list[Change] = []
+        for target in targets:
+            fails = self._random.random() < (0.02 if target.phase == "back" else 0.15)
+            if fails:
+                answers.append(EffectDone(target.tenant, target.phase, "failed", "rejected", "so the fleet says"))
+            else:
+                answers.append(EffectDone(target.tenant, target.phase, "ok"))
+                answers.append(Looked(target.tenant, HEALTHY, live=True))
+        return answers
+
+    async def _die(self, lease: HeldLease) -> None:
+        """The lease runs out; what the dead worker still had on its way is refused."""
+        self._tally.takeovers += 1
+        async with self._database.engine() as uow:
+            await _expire(uow.session, self._rollout)
+        try:
+            async with self._store.begin(lease):
+                pass
+        except LeaseLostError:
+            self._tally.zombies_stopped += 1
+
+
+async def _expire(session: AsyncSession, rollout: uuid.UUID) -> None:
+    statement = text("update leases set expires_at = clock_timestamp() - interval '1 second' where subject_id = :id")
+    await session.execute(statement, {"id": rollout})
+
+
+def caps_at(step: int) -> FleetLimits:
+    """Fleet limits that go up and down: now generous, now below what is out."""
+    low = step % 2 == 1
+    return FleetLimits.model_validate(
+        {
+            "inFlight": 60 if low else 400,
+            "exposure": 600 if low else 4000,
+            "moneyAtRisk": "1500" if low else "12000",
+            "clusters": {name: {"inFlight": 20 if low else 150, "rollback": 10} for name in CLUSTERS},
+            "regionPairs": {"both": {"regions": ["west", "north"], "inFlight": 55 if low else 300}},
+            "brands": {"acme": 15 if low else 100},
+            "breaker": {"unhealthy": None, "unhealthyOnCluster": None},
+        }
+    )
+
+
+async def weather(database: Database, tally: Tally, every: float) -> None:
+    """Lower and raise the caps, and freeze everything for a moment now and then, until cancelled."""
+    step = 0
+    while True:
+        await asyncio.sleep(every)
+        step += 1
+        async with database.platform() as uow:
+            await apply_limits(uow, "fleet", caps_at(step))
+        tally.cap_changes += 1
+        if step % 5 == 0:
+            async with database.platform() as uow:
+                made = await freeze(uow, FreezeWish(None, "a moment of peace"), actor="tests")
+            await asyncio.sleep(every / 2)
+            async with database.platform() as uow:
+                await thaw(uow, made.id, actor="tests")
+            tally.freezes += 1
+
+
+async def play(
+    database: Database, rows: Fleet, *, dispatchers: int, tenants_each: int, rounds: int, every: float, seed: int = 1
+) -> Tally:
+    """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another."""
+    set_up(rows, dispatchers, tenants_each)
+    async with database.platform() as uow:
+        await apply_limits(uow, "fleet", caps_at(0))
+    tally, tools = Tally(), RolloutTools(open=database.platform)
+    for number in range(rounds):
+        version = f"{number + 1}.0"
+        rows.release(version)
+        started = [await _start(tools, version, group) for group in range(dispatchers)]
+        moving = [Dispatching(database, r, tally, seed * 1000 + n) for n, r in enumerate(started)]
+        changing = asyncio.create_task(weather(database, tally, every))
+        try:
+            await asyncio.gather(*(one.run() for one in moving))
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
+        rows.run("update environments set dirty = false")
+    return tally
+
+
+def set_up(rows: Fleet, dispatchers: int, tenants_each: int) -> None:
+    """Tenants in groups of their own, spread over clusters, regions and brands."""
+    rows.basics()
+    rows.config("strategies", "sweep", STRATEGY)
+    rows.config("limits", "fleet", caps_at(0).model_dump(mode="json", by_alias=True))
+    for group in range(dispatchers):
+        names = [f"t{group:02}-{n:04}" for n in range(tenants_each)]
+        cluster, region = CLUSTERS[group % len(CLUSTERS)], ("west", "north")[group % 2]
+        brand = {"brand": "acme"} if group % 3 == 0 else {}
+        rows.tenants(names, cluster=cluster, region=region, labels={"group": f"g{group}", **brand})
+
+
+async def _start(tools: RolloutTools, version: str, group: int) -> uuid.UUID:
+    wish = {"release": f"{APP}/{version}", "strategy": "sweep", "selector": f"group=g{group}"}
+    return (
+        await plan_and_start(tools, Ask(RolloutRequest.model_validate(wish)), actor="tests", origin={"kind": "person"})
+    ).id
+
+
+def sweep(url: str) -> tuple[tuple[Violation, ...], dict[str, int]]:
+    """Check every move of every budget in commit order; also says how many moves each kind of scope had."""
+    with psycopg.connect(url) as db:
+        rows = db.execute(
+            "select id, scope, delta, taken, reserved, cap, closed from budget_moves order by id"
+        ).fetchall()
+        reserved: dict[str, Decimal] = dict(db.execute("select scope, reserved from budgets").fetchall())
+        held: dict[str, Decimal] = dict(
+            db.execute("select scope, sum(amount) from reservations group by scope").fetchall()
+        )
+    kinds: Counter[str] = Counter()
+    for row in rows:
+        kinds[" ".join(part.partition(":")[0] for part in row[1].split("/"))] += row[3] > 0
+    found = check_moves((MoveEntry(*row) for row in rows), reserved, held)
+    return found, {kind: number for kind, number in kinds.items() if number}
