@@ -36,13 +36,16 @@ class EnvironmentRow:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What the cached watch says about a target's namespace. `reachable`: watch live and fence proven."""
+    """What the cached watch says about a target's namespace. `reachable`: watch live and fence proven; `upgrading`: why the cluster
+    counts as being under upgrade, empty if it does not.
+    """
 
     reachable: bool
     detail: str = ""
     uid: str | None = None
     terminating: bool = False
     quota_short: str = ""
+    upgrading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ def _refused_by_cluster(row: EnvironmentRow, cluster: ClusterFacts) -> Refusal |
         return Refusal(
             "wait", "unreachable", cluster.detail or "the cluster can't be measured, so nothing is dispatched to it"
         )
+    if cluster.upgrading:
+        return Refusal("wait", "cluster-upgrading", f"its cluster is under upgrade: {cluster.upgrading}")
     if cluster.uid is None:
         return Refusal("defer", "namespace-missing", "the namespace is not there")
     if row.uid is not None and cluster.uid != row.uid:

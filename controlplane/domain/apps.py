@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -24,6 +24,18 @@ class SharedField(Wire):
     pointer: FieldPointer = Field(examples=["/spec/replicas"])
 
 
+class Dependency(Wire):
+    """A workload of the same cluster that tenants' apps lean on. While one that is not `critical` is ill, a tenant that falls ill is
+    not blamed on its release; a critical one excuses nothing, because a release may have broken it.
+    """
+
+    name: Name
+    namespace: Name
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
+    workload: Name = Field(description="Its name in that namespace.")
+    critical: bool = False
+
+
 class AppSpec(Wire):
     """The body of `PUT /v1/apps/{name}`."""
 
@@ -35,6 +47,9 @@ class AppSpec(Wire):
     shared_fields: tuple[SharedField, ...] = Field(default=(), max_length=50)
     custom_kinds: tuple[CustomKind, ...] = Field(
         default=(), max_length=50, description="Custom resources its releases may hold, as group/Kind."
+    )
+    dependencies: tuple[Dependency, ...] = Field(
+        default=(), max_length=20, description="What its tenants lean on besides their own namespace."
     )
     sample_values: ValuesTree = Field(
         default_factory=dict, description="Values a release is rendered with when it is registered."

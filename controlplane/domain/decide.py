@@ -67,6 +67,7 @@ def decide(memory: Memory, changes: Iterable[Change], now: datetime) -> Draft:
     if draft.rollout.state is RolloutState.RUNNING and not (draft.rollout.halted or draft.rollout.abort):
         catch_up(draft)
     _judge_waves(draft, draft.touched)
+    _judge_rollout(draft)
     draft.touched.clear()
     _start_next_wave(draft)
     draft.onward = _choose_onward(draft)
@@ -125,6 +126,20 @@ def _judge_waves(draft: Draft, touched: set[int]) -> None:
             _judge_gates(draft, judging, "after")
         elif verdict.outcome != "running":
             _fail_wave(draft, wave, verdict.code, verdict.reason)
+
+
+def _judge_rollout(draft: Draft) -> None:
+    """Halt a rollout that bears no more failures, over all waves, whatever each wave bears and `then` says."""
+    limit = draft.memory.plan.max_failures
+    failed = sum(wave.failed for wave in draft.waves())
+    if limit is None or failed <= limit or draft.rollout.halted or draft.rollout.abort:
+        return
+    reason = f"{failed} targets failed over all waves, the rollout bears {limit}"
+    draft.set_rollout(halted="too-many-failures", reason=reason, hold=True)
+    for wave in draft.waves():
+        if wave.state in _BUSY:
+            _fail_wave(draft, wave, "too-many-failures", reason)
+        cancel_pending(draft, wave, "halted", reason)
 
 
 def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:

@@ -6,6 +6,7 @@ that our own write produced, so that a stale cache is never mistaken for health 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -104,3 +105,20 @@ def judge_all(expected: tuple[Expected, ...], states: dict[tuple[str, str], Work
             if one.health is health:
                 return one
     return Judgement(Health.HEALTHY)
+
+
+def ill_of(states: Mapping[tuple[str, str], WorkloadState]) -> frozenset[Expected]:
+    """The workloads that are ill or unfinished as they stand, each at its own generation; Jobs are left out: they end."""
+    standing = (Expected(*key, state.uid, state.generation) for key, state in states.items() if state.kind != "Job")
+    return frozenset(
+        one for one in standing if judge_workload(one, states[one.kind, one.name]).health is not Health.HEALTHY
+    )
+
+
+def without_older_failures(expected: Sequence[Expected], ill_before: Collection[Expected]) -> tuple[Expected, ...]:
+    """What a change is judged by: not the workloads it left alone (same uid and generation) that were ill before it.
+
+    A failure that is older than the change says nothing about it; blaming it would roll back what is not to blame, and the
+    way back would not mend it.
+    """
+    return tuple(one for one in expected if one not in ill_before)

@@ -10,7 +10,8 @@ from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, GateNow, Verdict, refuses
 from controlplane.domain.health import Health
-from controlplane.domain.plans import PlannedWave
+from controlplane.domain.plans import Plan, PlannedWave
+from controlplane.domain.quantities import format_duration
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 
 _SAMPLE_SPACING = timedelta(seconds=1)
@@ -170,12 +171,76 @@ def _late(draft: Draft, target: TargetNow, since: datetime) -> bool:
     return draft.now >= progress_due_at(since, plan_of(draft, target).success)
 
 
+def may_be_blamed(plan: Plan, target: TargetNow, look: Looked, now: datetime) -> bool:
+    """Whether what was seen would, or soon could, count against the target: then it is worth asking what surrounds it."""
+    if not look.live or look.judgement.health is Health.HEALTHY or look.judgement.quota_blocked:
+        return False
+    if look.judgement.health is Health.UNHEALTHY or target.state is TargetState.SOAK:
+        return True
+    due = progress_due_at(target.since, plan.waves[target.wave].success)
+    return now >= due - (due - target.since) / 4
+
+
+def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
+    """Let a target wait that would fail now, because what made it ill is not the release's doing, or was not a moment ago.
+
+    It counts as ill meanwhile, so nothing more is dispatched by its rollout. After the excuse has passed it has one progress
+    deadline to recover; after the wave's `disturbanceLimit` it goes back, unblamed.
+    """
+    success = plan_of(draft, target).success
+    excuse = look.excuse
+    recovering = target.excused_at is not None and draft.now < progress_due_at(target.excused_at, success)
+    if excuse is None and not recovering:
+        return False
+    since = target.excused_since or draft.now
+    if draft.now >= since + success.disturbance_limit:
+        _give_up_waiting(draft, target, look)
+        return True
+    at = draft.now if excuse else target.excused_at
+    reason = excuse.reason if excuse else target.reason
+    waiting = replace(
+        target,
+        excused_since=since,
+        excused_at=at,
+        ill_since=target.ill_since or draft.now,
+        judgement=look.judgement,
+        code="disturbed",
+        reason=reason,
+    )
+    same = (target.code, target.reason, target.ill_since) == (waiting.code, waiting.reason, waiting.ill_since)
+    if same:
+        draft.remember(waiting)
+    else:
+        draft.put(waiting)
+    if target.code != "disturbed" and excuse is not None:
+        draft.tell("target-disturbed", {"code": excuse.code, "reason": excuse.reason}, tenant=target.tenant)
+    draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
+    return True
+
+
+def _give_up_waiting(draft: Draft, target: TargetNow, look: Looked) -> None:
+    span = format_duration(plan_of(draft, target).success.disturbance_limit)
+    reason = f"{look.excuse.reason if look.excuse else target.reason}; it lasted longer than {span}"
+    if target.state is TargetState.ROLLING_BACK:
+        _strand(draft, target, "disturbed", reason)
+    else:
+        fail(draft, target, "disturbed", reason, blame=False)
+
+
+def _recovered(draft: Draft, target: TargetNow) -> TargetNow:
+    """A target that is well again after a disturbance: as if it had never been."""
+    if target.excused_since is None:
+        return target
+    return draft.put(replace(target, excused_since=None, excused_at=None, ill_since=None, code="", reason=""))
+
+
 def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
     if not look.live:
         draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
         return
     judgement = look.judgement
     if judgement.health is Health.HEALTHY:
+        target = _recovered(draft, target)
         soaking = draft.move(
             target, TargetState.SOAK, judgement=judgement, soak_since=draft.now, samples=1, sampled_at=draft.now
         )
@@ -186,7 +251,10 @@ def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
     elif judgement.quota_blocked:
         fail(draft, target, "quota", f"{judgement.reason}: the namespace's quota is full", blame=False)
     elif judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
-        fail(draft, target, "unhealthy" if judgement.health is Health.UNHEALTHY else "no-progress", judgement.reason)
+        if not _held(draft, target, look):
+            fail(
+                draft, target, "unhealthy" if judgement.health is Health.UNHEALTHY else "no-progress", judgement.reason
+            )
     elif judgement != target.judgement:
         draft.remember(replace(target, judgement=judgement))
 
@@ -198,12 +266,15 @@ def _look_soaking(draft: Draft, target: TargetNow, look: Looked) -> None:
         return
     if look.judgement.health is Health.HEALTHY:
         if target.ill_since is not None:
+            target = _recovered(draft, target)
             target = draft.put(replace(target, ill_since=None, soak_since=draft.now, samples=0, sampled_at=None))
         if target.sampled_at is None or draft.now >= target.sampled_at + _spacing(draft, target):
             target = replace(target, samples=target.samples + 1, sampled_at=draft.now)
         _finish_soak(draft, draft.remember(replace(target, judgement=look.judgement)))
         return
     ill_since = target.ill_since or draft.now
+    if _held(draft, target, look):
+        return
     if look.judgement.health is Health.UNHEALTHY or _late(draft, target, ill_since):
         fail(draft, target, "unhealthy", look.judgement.reason)
     else:
@@ -251,6 +322,8 @@ def _look_going_back(draft: Draft, target: TargetNow, look: Looked) -> None:
     elif look.judgement.health is Health.HEALTHY:
         draft.move(target, TargetState.ROLLED_BACK, event="target-rolled-back")
     elif look.judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
+        if _held(draft, target, look):
+            return
         _strand(draft, target, "way-back-failed", f"{target.reason}; on the way back: {look.judgement.reason}")
 
 

@@ -143,6 +143,10 @@ class ClusterSpec(Wire):
     egress: tuple[Cidr, ...] = ()
     values: dict[Name, ValuesTree] = Field(default_factory=dict)
     dedicated_to: Name | None = Field(default=None, description="The one tenant that may be placed here.")
+    upgrade: Literal["detect", "now", "ignore"] = Field(
+        default="detect",
+        description="Waves hold on a cluster under upgrade: by its nodes (detect), because somebody says so (now), or never.",
+    )
 
     def layer(self, app: str) -> dict[str, Any]:
         """The cluster's values for an app."""

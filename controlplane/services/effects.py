@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ import stamina
 
 from controlplane.domain.engine import EffectDone, Phase
 from controlplane.domain.errors import ConflictError
-from controlplane.domain.health import Expected
+from controlplane.domain.health import Expected, ill_of, without_older_failures
 from controlplane.domain.manifests import key_of
 from controlplane.domain.names import CONTENT_ANNOTATION
 from controlplane.domain.work import JUDGED, WorkItem
@@ -48,6 +49,7 @@ class Effects:
     async def run(self, job: Job) -> Outcome:
         """Carry out a phase; raises `FencedError` and `LeaseLostError` for the driver, never the cluster's own errors."""
         results: dict[int, Mapping[str, Any]] = dict(job.done)
+        ill_before = ill_of(self._cluster.workloads(job.target.namespace))
         outcome, code, reason = await self._items(job, results)
         if outcome == "ok" and job.taken_over:
             await self._second_look(job, results)
@@ -56,7 +58,8 @@ class Effects:
             for ordinal in range(len(job.work.items))
             if ordinal not in job.done
         ]
-        return Outcome(tuple(observed), self._done(job, results, outcome, code, reason))
+        done = self._done(job, results, outcome, code, reason)
+        return Outcome(tuple(observed), replace(done, expected=without_older_failures(done.expected, ill_before)))
 
     async def _items(self, job: Job, results: dict[int, Mapping[str, Any]]) -> tuple[str, str, str]:
         for ordinal, item in enumerate(job.work.items):

@@ -10,6 +10,7 @@ from decimal import Decimal
 import structlog
 
 from controlplane.domain.admission import ClusterFacts
+from controlplane.domain.disturbance import upgrading
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.quota import fit
 from controlplane.ports.clusters import Cluster, Clusters
@@ -85,7 +86,11 @@ class Fleet:
         if view is None:
             return ClusterFacts(True)
         return ClusterFacts(
-            True, uid=view.uid, terminating=view.terminating, quota_short=_short(cluster, namespace, peak)
+            True,
+            uid=view.uid,
+            terminating=view.terminating,
+            quota_short=_short(cluster, namespace, peak),
+            upgrading=upgrading(cluster.nodes()),
         )
 
     def parts(self) -> list[Part]:

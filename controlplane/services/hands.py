@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,10 +13,12 @@ from uuid import UUID
 
 import structlog
 
+from controlplane.domain.apps import Dependency
 from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explained, Faulty, Looked, Memory, TargetNow
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged
 from controlplane.domain.health import Health, Judgement, judge_all
+from controlplane.domain.progress import may_be_blamed
 from controlplane.domain.rollouts import TargetState
 from controlplane.domain.work import DeliveryKind
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
@@ -23,6 +26,7 @@ from controlplane.ports.delivery import Job, Outcome
 from controlplane.ports.engine import EndedJob
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.meters import SILENT, Meters
+from controlplane.services.circumstances import Surveyor
 from controlplane.services.delivery import Deliverer
 from controlplane.services.effects import insist
 from controlplane.services.fleet import Fleet
@@ -48,6 +52,7 @@ class Hands:
         wake: asyncio.Event,
         *,
         delivery: DeliveryKind = "apply",
+        dependencies: Sequence[Dependency] = (),
         meters: Meters = SILENT,
     ) -> None:
         self._fleet = fleet
@@ -66,6 +71,7 @@ class Hands:
         self._fenced: dict[str, int] = {}
         self._by_namespace = {(t.cluster, t.namespace): t.tenant for t in memory.targets.values()}
         self._subscriptions: dict[str, Callable[[], None]] = {}
+        self._surveyor = Surveyor(memory, dependencies, self._surveyed)
 
     @property
     def busy(self) -> bool:
@@ -83,7 +89,7 @@ class Hands:
             raise self._broken
         arrived, self._arrived = self._arrived, []
         tenants, self._changed = self._changed | set(due), set()
-        looks = [self._look(self._memory.targets[tenant]) for tenant in sorted(tenants)]
+        looks = [self._look(self._memory.targets[tenant], now) for tenant in sorted(tenants)]
         return [*arrived, *(look for look in looks if look is not None)]
 
     def give_back(self, changes: Sequence[Change]) -> None:
@@ -163,6 +169,7 @@ class Hands:
         """Stop everything; what was sent is found again in the ledger by whoever comes next."""
         for end in self._subscriptions.values():
             end()
+        await self._surveyor.close()
         tasks = [*self._tasks, *self._explaining.values()]
         for task in tasks:
             task.cancel()
@@ -289,7 +296,11 @@ class Hands:
             return None
         return Faulty(target.tenant, "registry-went-back", found.reason)
 
-    def _look(self, target: TargetNow) -> Change | None:
+    def _surveyed(self, tenant: str) -> None:
+        self._changed.add(tenant)
+        self._wake.set()
+
+    def _look(self, target: TargetNow, now: datetime) -> Change | None:
         if target.phase or target.state not in _LOOKED_AT:
             return None
         if (overtaken := self._overtaken(target)) is not None:
@@ -301,4 +312,7 @@ class Hands:
                 target.tenant, Judgement(Health.UNKNOWN, f"cluster {target.cluster} is not connected"), live=False
             )
         states = cluster.workloads(target.namespace)
-        return Looked(target.tenant, judge_all(target.expected, states), cluster.live())
+        look = Looked(target.tenant, judge_all(target.expected, states), cluster.live())
+        if not may_be_blamed(self._memory.plan, target, look, now):
+            return look
+        return replace(look, excuse=self._surveyor.excuse(cluster, target))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from controlplane.domain.admission import ClusterFacts, EnvironmentRow
 from controlplane.domain.consequences import consequence_of
 from controlplane.domain.decide import decide
 from controlplane.domain.dispatch import Asked, Started, screen, start
+from controlplane.domain.disturbance import Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import (
     Change,
@@ -34,11 +36,21 @@ from controlplane.domain.engine import (
     WaveNow,
     tally_of,
 )
-from controlplane.domain.exposure import Budget, given_back, reservations_for, rollback_reservations_for, rollout_scope
+from controlplane.domain.exposure import (
+    FLEET_IN_FLIGHT,
+    BreakerState,
+    Budget,
+    caps_for,
+    given_back,
+    reservations_for,
+    rollback_reservations_for,
+    rollout_scope,
+)
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Verdict, gates_of, passage
 from controlplane.domain.health import Health, Judgement
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
+from controlplane.domain.quantities import Money
 from controlplane.domain.rollouts import (
     ROLLOUT_OVER,
     ROLLOUT_TRANSITIONS,
@@ -68,7 +80,7 @@ def plan_for(size: int, roll_back: str, then: str, limit: int, failures: int, sa
     targets = [
         replace(facts, base_revision=0, last_verified_revision=0, current_content=None, current_version=None)
         if n in without
-        else facts
+        else replace(facts, value_per_order=Money(amount=Decimal(n), currency="EUR"), labels={"brand": f"b{n % 2}"})
         for n, facts in enumerate(fleet(size))
     ]
     waves = [
@@ -77,9 +89,9 @@ def plan_for(size: int, roll_back: str, then: str, limit: int, failures: int, sa
     ]
     rules = strategy(
         *waves,
-        limits={"inFlight": limit},
+        limits={"inFlight": limit, "exposure": 120, "moneyAtRisk": {"amount": "200", "currency": "EUR"}, "perBrand": 2},
         success={"maxFailures": failures, "progressDeadline": "PT30S"},
-        onFailure={"rollBack": roll_back, "then": then},
+        onFailure={"rollBack": roll_back, "then": then} | ({"maxFailures": 2} if size % 2 else {}),
         windows={"wait": "PT20S", "then": "defer" if failures else "hold"},
     )
     return plan(inputs(targets, rules))
@@ -110,6 +122,9 @@ def fresh_target(plan: Plan, wave: int, position: int) -> TargetNow:
         back_to=planned.way_back.revision,
         state=TargetState.PENDING,
         since=NOW,
+        orders_per_hour=planned.orders_per_hour,
+        money_at_risk=planned.money_at_risk,
+        brand=planned.brand,
     )
 
 
@@ -156,6 +171,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.frozen = False
         self.closed = Closed()
         self.reachable = True
+        self.breaker: BreakerState = ""
         self.commands = 0
         self.tick([])
 
@@ -190,11 +206,18 @@ class EngineMachine(RuleBasedStateMachine):
         phase: Any = self.hands.pop(tenant)
         self.tick([EffectDone(tenant, phase, outcome, "" if outcome == "ok" else f"{outcome}-code", "why")])
 
-    @rule(data=st.data(), how=st.sampled_from(sorted(HEALTH)), seconds=st.integers(0, 40))
-    def somebody_looks(self, data: st.DataObject, how: str, seconds: int) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(sorted(HEALTH)),
+        seconds=st.integers(0, 40),
+        excuse=st.sampled_from([None, None, Excuse("node-away", "node n1 is gone")]),
+    )
+    def somebody_looks(self, data: st.DataObject, how: str, seconds: int, excuse: Excuse | None) -> None:
         self.now += timedelta(seconds=seconds)
         tenant = data.draw(st.sampled_from(sorted(self.memory.targets)))
-        self.tick([Looked(tenant, HEALTH[how], live=how != "unknown")])
+        blamed = self.memory.targets[tenant].failed
+        self.tick([Looked(tenant, HEALTH[how], live=how != "unknown", excuse=excuse)])
+        assert excuse is None or self.memory.targets[tenant].failed == blamed, "an excused target was blamed"
 
     @rule(
         command=st.sampled_from(["pause", "resume", "resume", "retry"]),
@@ -261,6 +284,11 @@ class EngineMachine(RuleBasedStateMachine):
     def a_straggler_has_waited(self, data: st.DataObject, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
         self.tick([TimeUp(data.draw(st.sampled_from(sorted(self.memory.targets))))])
+
+    @rule(state=st.sampled_from(["", "", "open", "halfOpen"]))
+    def the_breaker_moves(self, state: BreakerState) -> None:
+        self.breaker = state
+        self.tick([])
 
     @rule(data=st.data(), how=st.sampled_from(["suspended", "offboarding", "active", "moved"]))
     def a_registry_row_changes(self, data: st.DataObject, how: str) -> None:
@@ -353,11 +381,12 @@ class EngineMachine(RuleBasedStateMachine):
             for scope, amount in held.items():
                 scopes[scope] = scopes.get(scope, 0) + amount
         limits = self.plan.limits
-        caps = {rollout_scope(ID): limits.in_flight, rollout_scope(ID, "unverified"): limits.unverified}
+        caps = caps_for(ID, limits)
         every = set(scopes)
         for target in draft.memory.targets.values():
             every |= {*reservations_for(target, ID, limits), *rollback_reservations_for(target)}
-        return {scope: Budget(caps.get(scope), scopes.get(scope, 0)) for scope in every}
+        rows = {scope: Budget(caps.get(scope), scopes.get(scope, 0)) for scope in every}
+        return rows | {FLEET_IN_FLIGHT: replace(rows[FLEET_IN_FLIGHT], breaker=self.breaker)}
 
     def _grant(self, draft: Draft, one: Started) -> None:
         """What a start may never do, then its rows."""
@@ -369,6 +398,8 @@ class EngineMachine(RuleBasedStateMachine):
         if rollout_scope(ID) in one.takes:
             assert not self.frozen
             assert self.closed.keeps(tenant, one.target.wave) is None
+            assert self.breaker in ("", "halfOpen")
+            self.breaker = "probing" if self.breaker else ""
             assert not draft.rollout.halted
             assert not draft.rollout.abort
             assert draft.rollout.state is RolloutState.RUNNING
@@ -386,6 +417,8 @@ class EngineMachine(RuleBasedStateMachine):
         for scope, amount in one.takes.items():
             assert scope not in held
             held[scope] = amount
+        for scope, cap in caps_for(ID, self.plan.limits).items():
+            assert sum(one.get(scope, 0) for one in self.held.values()) <= cap
         self.rows[tenant] = replace(row, slot_id=ID, epoch=one.epoch)
         self.hands[tenant] = one.target.phase
 
@@ -445,6 +478,13 @@ class EngineMachine(RuleBasedStateMachine):
             assert target.state is not TargetState.STUCK or (target.code and target.reason)
 
     @invariant()
+    def a_rollout_that_bears_no_more_failures_is_halted(self) -> None:
+        failed, limit = sum(wave.failed for wave in self.memory.waves), self.plan.max_failures
+        if limit is not None and failed > limit and self.memory.rollout.state not in ROLLOUT_OVER:
+            assert self.memory.rollout.halted or self.memory.rollout.abort
+            assert not any(wave.pending for wave in self.memory.waves if wave.state == "running")
+
+    @invariant()
     def a_slot_is_held_exactly_while_in_flight(self) -> None:
         for target in self.memory.targets.values():
             mine = self.rows[target.tenant].slot_id == ID
@@ -474,7 +514,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Once nothing is held up any more, every rollout ends."""
         if not hasattr(self, "plan"):
             return
-        self.frozen, self.reachable, self.closed = False, True, Closed()
+        self.frozen, self.reachable, self.closed, self.breaker = False, True, Closed(), ""
         for _ in range(40 + 20 * len(self.rows)):
             if self.memory.rollout.state in ROLLOUT_OVER:
                 break

@@ -20,9 +20,12 @@ from controlplane.adapters.kubernetes.identities import HEARTBEAT, SYSTEM_NAMESP
 from controlplane.adapters.kubernetes.namespaces import Namespaces
 from controlplane.adapters.kubernetes.reads import Reads
 from controlplane.adapters.kubernetes.resources import Resources, group_path
+from controlplane.adapters.kubernetes.surroundings import Surroundings
 from controlplane.adapters.kubernetes.transport import Transport
 from controlplane.adapters.kubernetes.watches import KindWatch, Watched, Watches
 from controlplane.adapters.kubernetes.writes import Writes
+from controlplane.domain.apps import Dependency
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
 from controlplane.domain.health import WorkloadState
 from controlplane.ports.clusters import (
@@ -60,7 +63,12 @@ class KubernetesCluster:
         self._beat = Heartbeat(transport, self._cache, {one.kind: _heartbeat_path(one) for one in KINDS})
         self._cache.subscribe(self._gauge)
         self._signs = Signs(name)
-        self._watches = Watches(lambda one: KindWatch(one, transport, self._cache, self._beat, self._signs), KINDS)
+        self._surroundings = Surroundings(transport, self._reads)
+        self._watches = Watches(
+            lambda one: KindWatch(one, transport, self._cache, self._beat, self._signs),
+            KINDS,
+            self._surroundings.watch,
+        )
         self._drift = DriftWatches(transport, self._signs, self._cache, DRIFT)
 
     def _gauge(self, change: NamespaceChange) -> None:
@@ -216,6 +224,14 @@ class KubernetesCluster:
         pods = [one for one in found if one["kind"] == "Pod"]
         events = [one for one in found if one["kind"] == "Event"]
         return explain_pods(expected, self.workloads(namespace), pods, events)
+
+    def nodes(self) -> Nodes:
+        """See `Cluster.nodes`."""
+        return self._surroundings.nodes()
+
+    async def circumstances(self, namespace: str, dependencies: Sequence[Dependency]) -> Circumstances:
+        """See `Cluster.circumstances`."""
+        return await self._surroundings.around(namespace, dependencies)
 
     async def version(self) -> str:
         """See `Cluster.version`."""

@@ -60,8 +60,7 @@ def worker_rules() -> list[Manifest]:
         _rule(["autoscaling"], ["horizontalpodautoscalers"], _ALL),
         _rule([RBAC], ["rolebindings", "roles"], [*_ALL, "bind", "escalate"]),
         _rule(["scheduling.k8s.io"], ["priorityclasses"], ["get", "create"]),
-        _rule([""], ["events", "pods", "secrets"], _READ),
-        _rule([""], ["nodes"], ["get", "list"]),
+        _rule([""], ["events", "nodes", "pods", "secrets"], _READ),
         {
             **_rule([""], ["serviceaccounts"], ["impersonate"]),
             "resourceNames": [WORKER_NAME, DEPLOYER_NAME, _STRANGER_NAME],

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
 import structlog
 
-from controlplane.adapters.fleet.cache import STALE_AFTER, FleetCache
+from controlplane.adapters.fleet.cache import STALE_AFTER
+from controlplane.adapters.fleet.nodes import RENEWED_AFTER
 from controlplane.adapters.fleet.signs import Signs
 from controlplane.adapters.kubernetes.call_metrics import RELISTS
 from controlplane.adapters.kubernetes.heartbeat import Heartbeat, is_heartbeat
@@ -41,11 +42,14 @@ class ExpiredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A kind and where its collection is."""
+    """A kind and where its collection is. `marked`: only objects with Seawall's mark, which a heartbeat proves live; else all, and
+    the server ends the watch every few seconds, so that its opening proves it.
+    """
 
     api_version: str
     kind: str
     plural: str
+    marked: bool = True
 
     @property
     def path(self) -> str:
@@ -53,17 +57,39 @@ class Watched:
         return f"{group_path(self.api_version)}/{self.plural}"
 
 
+class Takes(Protocol):
+    """What a watch feeds."""
+
+    def put(self, obj: Manifest) -> None:
+        """Take in an added or modified object."""
+
+    def drop(self, kind: str, namespace: str, name: str) -> None:
+        """Forget a deleted object."""
+
+    def replace(self, kind: str, objects: Iterable[Manifest]) -> None:
+        """Take in a full list."""
+
+
 class KindWatch:
     """Keeps one kind of the cache up to date, for as long as `run` runs."""
 
     def __init__(
-        self, watched: Watched, transport: Transport, cache: FleetCache, beat: Heartbeat, signs: Signs
+        self,
+        watched: Watched,
+        transport: Transport,
+        cache: Takes,
+        beat: Heartbeat | None = None,
+        signs: Signs | None = None,
+        *,
+        opened: Callable[[], None] | None = None,
     ) -> None:
         self._watched = watched
         self._transport = transport
         self._cache = cache
         self._beat = beat
         self._signs = signs
+        self._opened = opened
+        self._query = SELECTOR if watched.marked else {}
         self._hurry = asyncio.Event()
         self._resume_at = ""
 
@@ -103,28 +129,32 @@ class KindWatch:
         found: list[Manifest] = []
         version = ""
         self._resume_at = ""
-        async for items, at in pages(self._transport, self._watched.path, self._what("list"), SELECTOR):
+        async for items, at in pages(self._transport, self._watched.path, self._what("list"), self._query):
             version = at
             found += [self._typed(one) for one in items if not is_heartbeat(self._watched.kind, one)]
         self._cache.replace(self._watched.kind, found)
         for one in found:
-            self._signs.see(self._watched.kind, one["metadata"])
+            if self._signs is not None:
+                self._signs.see(self._watched.kind, one["metadata"])
         RELISTS.labels(self._transport.cluster, self._watched.kind).inc()
         return version
 
     async def _follow(self, version: str) -> str:
         self._resume_at = version
         query = {
-            **SELECTOR,
+            **self._query,
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": _SERVER_ENDS_AFTER,
+            "timeoutSeconds": _SERVER_ENDS_AFTER if self._watched.marked else str(RENEWED_AFTER),
         }
         request = Request("GET", self._watched.path, self._what("watch"), reader(), query)
         try:
             async with self._transport.stream(request, STALE_AFTER) as lines:
-                self._beat.soon(self._watched.kind)
+                if self._beat is not None:
+                    self._beat.soon(self._watched.kind)
+                if self._opened is not None:
+                    self._opened()
                 while line := await lines.readline():
                     self._take(orjson.loads(line))
         except RefusedError as refused:
@@ -142,29 +172,31 @@ class KindWatch:
         self._resume_at = obj["metadata"]["resourceVersion"]
         if what == "BOOKMARK":
             return
-        if is_heartbeat(self._watched.kind, obj):
+        if self._beat is not None and is_heartbeat(self._watched.kind, obj):
             self._beat.heard(self._watched.kind, obj)
         elif what == "DELETED":
             meta = obj["metadata"]
             self._cache.drop(self._watched.kind, meta.get("namespace", meta["name"]), meta["name"])
-            self._signs.gone(self._watched.kind, meta.get("namespace", meta["name"]), meta["name"])
+            if self._signs is not None:
+                self._signs.gone(self._watched.kind, meta.get("namespace", meta["name"]), meta["name"])
         else:
             self._cache.put(self._typed(obj))
-            self._signs.see(self._watched.kind, obj["metadata"])
+            if self._signs is not None:
+                self._signs.see(self._watched.kind, obj["metadata"])
 
     def _typed(self, obj: Manifest) -> Manifest:
         obj["apiVersion"], obj["kind"] = self._watched.api_version, self._watched.kind  # lists leave them out
         return obj
 
     def _what(self, verb: str) -> str:
-        return f"{verb} marked objects of kind {self._watched.kind}"
+        return f"{verb} {'marked' if self._watched.marked else 'all'} objects of kind {self._watched.kind}"
 
 
 class Watches:
     """All watches of a cluster as tasks."""
 
-    def __init__(self, make: Callable[[Watched], KindWatch], kinds: tuple[Watched, ...]) -> None:
-        self._watches = [make(one) for one in kinds]
+    def __init__(self, make: Callable[[Watched], KindWatch], kinds: tuple[Watched, ...], *more: KindWatch) -> None:
+        self._watches = [*(make(one) for one in kinds), *more]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

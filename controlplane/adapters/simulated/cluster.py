@@ -13,6 +13,8 @@ from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.front import Front
 from controlplane.adapters.simulated.remote import Backend, LocalBackend, RemoteBackend
 from controlplane.adapters.simulated.world import World
+from controlplane.domain.apps import Dependency
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import WorkloadState
@@ -42,6 +44,7 @@ class SimulatedCluster:
         self._cache = FleetCache(name, self._clock.now, [kind for _, kind in WATCHED])
         self._signs = Signs(name)
         self._listed: dict[str, list[Manifest]] | None = None
+        self._nodes, self._around = Nodes(), Circumstances()
         self._timers: dict[str, Callable[[], None]] = {}
 
     @classmethod
@@ -190,6 +193,18 @@ class SimulatedCluster:
         """See `Cluster.explain`."""
         pods = await self._backend.call("list_objects", namespace=namespace, kinds=["Pod"])
         return explain_pods(expected, self.workloads(namespace), pods, [])
+
+    def nodes(self) -> Nodes:
+        """See `Cluster.nodes`. What a test said by `play_nodes`; the simulated fleet has no nodes of its own."""
+        return self._nodes
+
+    def play_nodes(self, nodes: Nodes, around: Circumstances) -> None:
+        """Let these nodes be seen from now on, and this be what surrounds every namespace; for tests and demonstrations."""
+        self._nodes, self._around = nodes, around
+
+    async def circumstances(self, namespace: str, dependencies: Sequence[Dependency]) -> Circumstances:
+        """See `Cluster.circumstances`. Played, as `nodes` are."""
+        return self._around
 
     async def version(self) -> str:
         """Always `simulated`."""

@@ -6,8 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from controlplane.domain.rollout_views import Explanation, RolloutItem, RolloutView, Trouble, WaitingOn, WaveView
+from controlplane.domain.breaker import breaker_name
+from controlplane.domain.rollout_views import (
+    Explanation,
+    RolloutItem,
+    RolloutView,
+    StakeView,
+    Trouble,
+    WaitingOn,
+    WaveView,
+)
 from controlplane.domain.rollouts import ROLLOUT_OVER, TARGET_FORWARD, RolloutState, TargetState
+from controlplane.ports.stores.budgets import BreakerRecord
 from controlplane.ports.stores.rollout_rows import RolloutHead, TargetCount
 
 _GATES = {"busy": "slot"}
@@ -42,8 +52,10 @@ def item_of(head: RolloutHead) -> RolloutItem:
     )
 
 
-def view_of(head: RolloutHead, url: str, now: datetime) -> RolloutView:
-    """A rollout as its own page shows it. `url` is its address."""
+def view_of(
+    head: RolloutHead, url: str, now: datetime, stake: StakeView | None = None, breakers: Sequence[BreakerRecord] = ()
+) -> RolloutView:
+    """A rollout as its own page shows it. `url` is its address; `stake`: what it has in flight; `breakers`: those not closed."""
     counts = _by_state(head.counts)
     return RolloutView(
         **dict(item_of(head)),
@@ -51,7 +63,8 @@ def view_of(head: RolloutHead, url: str, now: datetime) -> RolloutView:
         counts=counts,
         deferred=counts.get(TargetState.DEFERRED, 0),
         catch_up=sum(c.number for c in head.counts if c.code == "window" and c.state in _CATCH_UP),
-        waiting_for=waiting_for(head, now),
+        waiting_for=[*waiting_for(head, now), *_breakers(head, breakers)],
+        in_flight=stake,
         waves=[_wave(head, index) for index in range(len(head.waves))],
         explanation=explanation_of(head, now),
         targets_url=f"{url}/targets",
@@ -86,6 +99,20 @@ def waiting_for(head: RolloutHead, now: datetime) -> list[WaitingOn]:
             reason = f"{count.tenant}: {count.reason}"
             found.append(WaitingOn(gate="stuck", reason=reason, who=_OPERATOR, targets=count.number))
     return found
+
+
+def _breakers(head: RolloutHead, breakers: Sequence[BreakerRecord]) -> list[WaitingOn]:
+    """Open breakers hold up whoever still wants to go forward."""
+    if head.state != RolloutState.RUNNING or not any(count.state == TargetState.PENDING for count in head.counts):
+        return []
+    words = {"open": "is open", "halfOpen": "lets one target through", "probing": "waits for what it let through"}
+    return [
+        WaitingOn(
+            gate="breaker", reason=f"The breaker {breaker_name(b.scope)} {words[b.state]}: {b.reason}.", who="operator"
+        )
+        for b in breakers
+        if b.state
+    ]
 
 
 def explanation_of(head: RolloutHead, now: datetime) -> Explanation:

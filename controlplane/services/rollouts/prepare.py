@@ -11,6 +11,7 @@ from typing import cast
 
 from controlplane.domain.decide_windows import window_notes
 from controlplane.domain.emergencies import LeftOut, PlannedEmergency, check_emergency, check_size, relieved
+from controlplane.domain.exposure import Amount
 from controlplane.domain.names import canonical_json, digest_of
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
@@ -36,8 +37,9 @@ from .tools import RolloutTools
 class Prepared:
     """A plan with what each of its targets would be given; `start` writes it down.
 
-    `tenants_on`: how many environments each cluster has, the base of its rollback budget. `contents`: the bodies to store, made
-    before the transaction, which must not wait for them; none for a preview. `looks`: gates that would not pass now.
+    `tenants_on`: how many environments each cluster has, the base of its rollback budget. `fleet_caps`: those of the fleet limits,
+    by scope. `contents`: the bodies to store, made before the transaction, which must not wait for them; none for a preview.
+    `looks`: gates that would not pass now.
     """
 
     ask: Ask
@@ -45,6 +47,7 @@ class Prepared:
     given: Mapping[str, Given]
     strategy: NamedStrategy
     tenants_on: Mapping[str, int]
+    fleet_caps: Mapping[str, Amount]
     contents: Sequence[NewContent] = ()
     looks: tuple[PlanLook, ...] = ()
 
@@ -69,7 +72,8 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     made = made.model_copy(update={"notes": (*made.notes, *(look.note() for look in looks))})
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
     contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
-    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, contents, looks)
+    fleet_caps = snapshot.fleet.caps()
+    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, fleet_caps, contents, looks)
 
 
 async def _windows(tools: RolloutTools, snapshot: Snapshot, now: datetime) -> Attached:
@@ -128,6 +132,7 @@ def _plan(
             not_before=request.not_before,
             durations=cast("Mapping[Phase, PhaseDuration]", snapshot.durations),
             ruling=ruling,
+            fleet=snapshot.fleet,
         )
     )
     when_busy = request.when_busy or made.when_busy

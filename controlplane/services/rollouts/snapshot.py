@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.domain.apps import AppSpec
 from controlplane.domain.emergencies import Criterion
 from controlplane.domain.errors import FieldError, InvalidError
+from controlplane.domain.fleet_limits import FLEET, FleetLimits
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask, strategy_name
 from controlplane.domain.returns import PastRevision
@@ -57,6 +58,7 @@ class Snapshot:
     durations: Mapping[str, PhaseDuration]
     tenants_on: Mapping[str, int]
     attachments: Attachments
+    fleet: FleetLimits
     criterion: tuple[str, Criterion] | None = None
 
 
@@ -90,6 +92,7 @@ async def take_snapshot(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> Sna
         attachments=Attachments()
         if request.kind == "rollback"
         else await uow.windows.attachments([r.tenant for r in rows], request.environment),
+        fleet=FleetLimits.model_validate((await store.configs("limits")).get(FLEET, {})),
     )
 
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from controlplane.domain.errors import ConflictError
-from controlplane.domain.exposure import (
-    FLEET_IN_FLIGHT,
-    FLEET_UNVERIFIED,
-    caps_for,
-    cluster_scope,
-    default_rollback_cap,
-    region_scope,
-)
+from controlplane.domain.exposure import Amount, caps_for, cluster_scope, default_rollback_cap, shared_scopes
 from controlplane.domain.notices import noticed_in
 from controlplane.domain.plan_changes import ensure_startable, ensure_way_back_or_word
 from controlplane.domain.plans import PLAN_SCHEMA_VERSION, Plan, PlannedTarget
@@ -264,14 +257,17 @@ def _memory(target: PlannedTarget, given: Given) -> dict[str, Any]:
     }
 
 
-def _shared_scopes(prepared: Prepared) -> dict[str, int | None]:
-    """Budget rows that this rollout's targets take from besides its own: they must exist, with or without a cap."""
-    scopes: dict[str, int | None] = {FLEET_IN_FLIGHT: None, FLEET_UNVERIFIED: None}
+def _shared_scopes(prepared: Prepared) -> dict[str, Amount | None]:
+    """Budget rows that this rollout's targets take from besides its own: they must exist, with or without a cap.
+
+    The cap of a rollback budget follows the number of tenants there, unless the fleet limits name it.
+    """
+    scopes: dict[str, Amount | None] = {}
     for target in prepared.plan.targets():
-        scopes[cluster_scope(target.cluster)] = None
-        scopes[region_scope(target.region)] = None
+        scopes |= dict.fromkeys(shared_scopes(target))
+        back = cluster_scope(target.cluster, "rollback")
         there = prepared.tenants_on.get(target.cluster, 1)
-        scopes[cluster_scope(target.cluster, "rollback")] = default_rollback_cap(there)
+        scopes[back] = prepared.fleet_caps.get(back, default_rollback_cap(there))
     return scopes
 
 
