@@ -19,6 +19,7 @@ from . import (
     event,
     freeze,
     key,
+    limits,
     login,
     look,
     operation,
@@ -75,5 +76,7 @@ for name, group in (
     ("audit", audit.group),
     ("breakglass", breakglass.group),
     ("key", key.group),
+    ("budget", limits.budgets),
+    ("breaker", limits.breaker),
 ):
     app.add_typer(group, name=name)

@@ -29,6 +29,7 @@ KINDS = {
     "endpoint": "endpoints",
     "trust": "trusts",
     "criterion": "criteria",
+    "limit": "limits",
 }
 """Configuration kinds, one of them and many."""
 ORDER = list(KINDS)

@@ -42,6 +42,8 @@ def rollout_screen(view: Mapping[str, Any], fleet: str) -> Group:
 
     parts: list[Any] = [headline(view, fleet), wave_table(view)]
     parts += [_waiting_line(one) for one in view.get("waitingFor") or ()]
+    if view.get("inFlight") and view["state"] not in OVER:
+        parts.append(labelled("at stake", _stake(view["inFlight"])))
     explanation = view.get("explanation") or {}
     parts += [labelled(label, explanation[label]) for label in ("why", "next", "who") if explanation.get(label)]
     return Group(*parts)
@@ -100,7 +102,7 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
         ("from", cell(plan["from"])),
         (
             "at once",
-            f"{peak['inFlight']} in flight, {peak['unverified']} unverified, {peak['ordersPerHour']} orders/h at most",
+            f"{peak['inFlight']} in flight, {peak['unverified']} unverified, {peak['ordersPerHour']} orders/h{_money(peak)} at most",
         ),
         ("way back", ", ".join(f"{number} {kind}" for kind, number in back.items() if number)),
         *_groups("left out", plan["excluded"], plan.get("excludedCount"), lambda e: e.get("detail") or e["code"]),
@@ -153,6 +155,16 @@ def _groups(label: str, items: Sequence[Json], total: int | None, why: Callable[
 def _few(names: Sequence[str], most: int = 3) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _money(stake: Json) -> str:
+    money = stake.get("moneyAtRisk")
+    return f", {money['amount']} {money['currency']} at risk" if money and float(money["amount"]) else ""
+
+
+def _stake(now: Json) -> str:
+    orders = f", {now['ordersPerHour']} orders/h" if float(now["ordersPerHour"]) else ""
+    return f"{now['inFlight']} in flight, {now['unverified']} unverified{orders}{_money(now)}"
 
 
 def _waiting_line(one: Json) -> Text:

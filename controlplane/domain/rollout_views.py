@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from controlplane.domain.quantities import Amount, Money
 from controlplane.domain.wire import Wire
 
 
@@ -79,6 +80,15 @@ class RolloutItem(Wire):
     ended_at: datetime | None
 
 
+class StakeView(Wire):
+    """What a rollout has in flight now, as it was taken from the budgets when each target started."""
+
+    in_flight: int
+    unverified: int
+    orders_per_hour: Amount
+    money_at_risk: Money = Field(description="In the reporting currency of the fleet limits.")
+
+
 class RolloutView(RolloutItem):
     """A rollout with its waves. `deferred`: targets put off; `waitingFor`: all else that keeps it from moving.
 
@@ -90,6 +100,7 @@ class RolloutView(RolloutItem):
     deferred: int
     catch_up: int = 0
     waiting_for: list[WaitingOn]
+    in_flight: StakeView | None = None
     waves: list[WaveView]
     explanation: Explanation
     targets_url: str

@@ -53,7 +53,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "criteria": {"description": "A wrong tax rate", "skip": ["approval", "window"], "reviewWithin": "P2D"},
     "endpoints": {"url": "https://itsm.example/seawall", "secrets": [{"env": "SEAWALL_SECRET_ITSM"}]},
     "trusts": {"keys": [{"name": "ci", "publicKey": pem_of(new_key())}]},
+    "limits": {"inFlight": 50, "rates": {"USD": "0.92"}, "brands": {"acme": 3}, "breaker": {"quiet": "PT1H"}},
 }
+NAMES = {"limits": "fleet"}
+"""Kinds that have one object only."""
 
 
 @pytest.fixture
@@ -63,24 +66,26 @@ async def admin(api: Api) -> httpx.AsyncClient:
 
 @pytest.mark.parametrize("kind", [kind.plural for kind in KINDS])
 async def test_each_kind_is_created_shown_listed_and_deleted(admin: httpx.AsyncClient, kind: str) -> None:
-    created = await admin.put(f"/v1/{kind}/one", json=GOOD[kind])
+    name = NAMES.get(kind, "one")
+    created = await admin.put(f"/v1/{kind}/{name}", json=GOOD[kind])
     assert created.status_code == 201, created.text
-    assert created.headers["location"].endswith(f"/v1/{kind}/one")
+    assert created.headers["location"].endswith(f"/v1/{kind}/{name}")
     body = created.json()
-    assert (body["kind"], body["name"], body["version"]) == (kind, "one", 1)
-    shown = await admin.get(f"/v1/{kind}/one")
+    assert (body["kind"], body["name"], body["version"]) == (kind, name, 1)
+    shown = await admin.get(f"/v1/{kind}/{name}")
     assert (shown.json(), shown.headers["etag"]) == (body, created.headers["etag"])
     assert (await admin.get(f"/v1/{kind}")).json() == {"items": [body]}
-    assert (await admin.delete(f"/v1/{kind}/one")).status_code == 204
-    problem(await admin.get(f"/v1/{kind}/one"), 404, "not-found")
-    assert (await admin.get(f"/v1/{kind}/one@1")).json() == body
+    assert (await admin.delete(f"/v1/{kind}/{name}")).status_code == 204
+    problem(await admin.get(f"/v1/{kind}/{name}"), 404, "not-found")
+    assert (await admin.get(f"/v1/{kind}/{name}@1")).json() == body
 
 
 @pytest.mark.parametrize("kind", [kind.plural for kind in KINDS])
 async def test_what_was_shown_can_be_put_again_and_changes_nothing(admin: httpx.AsyncClient, kind: str) -> None:
-    created = await admin.put(f"/v1/{kind}/one", json=GOOD[kind])
+    name = NAMES.get(kind, "one")
+    created = await admin.put(f"/v1/{kind}/{name}", json=GOOD[kind])
     again = await admin.put(
-        f"/v1/{kind}/one", json=created.json()["spec"], headers={"if-match": created.headers["etag"]}
+        f"/v1/{kind}/{name}", json=created.json()["spec"], headers={"if-match": created.headers["etag"]}
     )
     assert (again.status_code, again.json()) == (200, created.json())
 

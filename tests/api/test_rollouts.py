@@ -37,7 +37,7 @@ async def test_a_preview_says_who_when_at_what_stake_and_how_each_goes_back(api:
     assert body["wayBack"] == {"reapply": 2, "restore": 0, "none": 0}
     assert body["peak"]["ordersPerHour"] == "20"
     assert body["waves"][0]["expectedBy"]
-    assert [n["code"] for n in body["notes"]] == ["times-assumed", "dry-run-unknown"]
+    assert [n["code"] for n in body["notes"]] == ["times-assumed", "risk-assumed", "dry-run-unknown"]
     assert fleet.ask("select count(*) from rollouts") == [(0,)]
 
 

@@ -26,6 +26,7 @@ from controlplane.domain.rollouts import RolloutState, TargetState
 from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.emergencies import check_may_take_lane
+from controlplane.services.limits import stake_of
 from controlplane.services.rollouts import previews, reads
 from controlplane.services.rollouts.explain import item_of, view_of
 from controlplane.services.rollouts.prepare import Prepared, prepare
@@ -221,7 +222,7 @@ async def visible(uow: UnitOfWork, call: Call, rollout_id: uuid.UUID) -> None:
 async def _view(request: Request, call: Call, rollout_id: uuid.UUID) -> RolloutView:
     async with call.platform() as uow:
         head: RolloutHead = await head_of(uow, rollout_id)
-        now = uow.now
+        now, breakers, stake = uow.now, await uow.budgets.breakers(), await stake_of(uow, rollout_id)
     if call.bound:
         call.check_app(head.app)
-    return view_of(head, absolute(request, f"/v1/rollouts/{rollout_id}"), now)
+    return view_of(head, absolute(request, f"/v1/rollouts/{rollout_id}"), now, stake, breakers)
