@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 RECENT_SECONDS = 600.0
 """How long a node that went away still explains what happened to the pods it had."""
 ZONE_LOST = 0.5
-"""Share of a zone's nodes that must be away before the zone counts as lost."""
+"""A zone counts as lost when more than this share of its nodes is away."""
 NEIGHBOURS = 3
 """Tenants nobody touches that must be ill on the same nodes before the nodes are suspected."""
 _NAMED = 3
@@ -100,13 +100,13 @@ def excuse_of(nodes: Nodes, around: Circumstances, touched: frozenset[str] = fro
 
 
 def _zone(nodes: Nodes, around: Circumstances) -> Excuse | None:
-    """A zone is lost when at least half of its nodes are away, and all its pods there are in need."""
+    """A zone is lost when more than half of its nodes are away; it excuses targets with ill pods there, or with pods that find no node."""
     total: Counter[str] = Counter()
     away: Counter[str] = Counter()
     for node in (*nodes.present.values(), *nodes.gone.values()):
         total[node.zone] += 1
         away[node.zone] += node.name in nodes.gone or node.away
-    lost = {zone for zone in total if zone and total[zone] > 1 and away[zone] >= ZONE_LOST * total[zone]}
+    lost = {zone for zone in total if zone and total[zone] > 1 and away[zone] > ZONE_LOST * total[zone]}
     zones = {_zone_of(nodes, pod.node) for pod in around.pods if not pod.ready}
     hit = sorted((zones & lost) or (lost if "" in zones else set()))
     if not hit:

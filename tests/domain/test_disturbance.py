@@ -56,7 +56,7 @@ def test_a_pod_that_finds_no_node_is_excused_while_nodes_are_away() -> None:
     assert code(nodes(), ill("")) == ""
 
 
-def test_a_zone_is_lost_when_half_of_its_nodes_are_away() -> None:
+def test_a_zone_is_lost_when_more_than_half_of_its_nodes_are_away() -> None:
     lost = nodes(gone=("n0",), n3={"ready": False})
     excuse = excuse_of(lost, Circumstances((ill("n3"),)))
     assert excuse is not None
