@@ -199,9 +199,11 @@ async def weather(database: Database, tally: Tally, every: float) -> None:
         if step % 5 == 0:
             async with database.platform() as uow:
                 made = await freeze(uow, FreezeWish(None, "a moment of peace"), actor="tests")
-            await asyncio.sleep(every / 2)
-            async with database.platform() as uow:
-                await thaw(uow, made.id, actor="tests")
+            try:
+                await asyncio.sleep(every / 2)
+            finally:  # a freeze must not outlive this, or nothing moves any more
+                async with database.platform() as uow:
+                    await thaw(uow, made.id, actor="tests")
             tally.freezes += 1
 
 
