@@ -99,7 +99,7 @@ _SETTLE = text(
       update budgets b set reserved = b.reserved + x.delta
       from unnest(cast(:scopes as text[]), cast(:deltas as numeric[]), cast(:taken as numeric[])) as x(scope, delta, taken)
       where b.scope = x.scope
-      returning b.scope, b.reserved, b.cap, x.delta, x.taken, b.closed or b.breaker = 'open' as closed
+      returning b.scope, b.reserved, b.cap, x.delta, x.taken, (b.closed and not :passes) or b.breaker = 'open' as closed
     )
     insert into budget_moves (scope, rollout_id, delta, reserved, cap, taken, closed)
     select scope, :id, delta, reserved, cap, taken, closed from moved
@@ -233,12 +233,21 @@ async def raise_epochs(session: AsyncSession, rollout_id: uuid.UUID, seals: Mapp
 
 
 async def settle(
-    session: AsyncSession, rollout_id: uuid.UUID, deltas: Mapping[str, Amount], taken: Mapping[str, Amount]
+    session: AsyncSession,
+    rollout_id: uuid.UUID,
+    deltas: Mapping[str, Amount],
+    taken: Mapping[str, Amount],
+    *,
+    passes: bool = False,
 ) -> None:
-    """Move budgets by `deltas`, what was taken less what was given back, and log each move."""
+    """Move budgets by `deltas`, what was taken less what was given back, and log each move.
+
+    `passes`: an emergency goes past freezes, so that they did not close a budget for it; a breaker did.
+    """
     moved = {scope: Decimal(delta) for scope, delta in sorted(deltas.items()) if delta or taken.get(scope)}
     if moved:
         values = {"id": rollout_id, "scopes": list(moved), "deltas": list(moved.values())}
+        values["passes"] = passes
         values["taken"] = numerics(taken.get(scope, 0) for scope in moved)
         await execute_exactly(session, _SETTLE, values, len(moved), "budgets")
 

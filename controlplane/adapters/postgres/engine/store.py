@@ -147,6 +147,7 @@ class PostgresEngineTransaction:
         self._lease = lease
         self._uow = PostgresUnitOfWork(session, now)
         self._trips: Sequence[Trip] = ()
+        self._passes = False
         self._deltas: dict[str, Amount] = {}
         self._fleet_version = -1
         self._moved: Counter[str] = Counter()
@@ -223,10 +224,11 @@ class PostgresEngineTransaction:
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""
         self._note(dict(taken))
-        await start.settle(self._session, self._id, self._deltas, taken)
+        await start.settle(self._session, self._id, self._deltas, taken, passes=self._passes)
 
     async def frozen(self, known: Frozen, tenants: Sequence[str]) -> Frozen:
         """Read freezes again if the fleet row's version moved, or one has ended."""
+        self._passes = bool(known.passes)
         ended = known.until is not None and known.until <= self.now
         if known.version == self._fleet_version and not ended:
             return known
