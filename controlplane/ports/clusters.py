@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from controlplane.domain.apps import Dependency
-from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.errors import ConflictError, DependencyError, SeawallError
 from controlplane.domain.health import WorkloadState
 

@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261124_pre_limits"
-down_revision = "20261124_pre_emergencies"
+down_revision = "20261124_pre_notices"
 branch_labels = None
 depends_on = None
 

@@ -25,8 +25,8 @@ from controlplane.adapters.kubernetes.transport import Transport
 from controlplane.adapters.kubernetes.watches import KindWatch, Watched, Watches
 from controlplane.adapters.kubernetes.writes import Writes
 from controlplane.domain.apps import Dependency
-from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.health import WorkloadState
 from controlplane.ports.clusters import (
     Applied,

@@ -14,8 +14,8 @@ from controlplane.adapters.simulated.front import Front
 from controlplane.adapters.simulated.remote import Backend, LocalBackend, RemoteBackend
 from controlplane.adapters.simulated.world import World
 from controlplane.domain.apps import Dependency
-from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.capacity import Room
+from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.health import WorkloadState
 from controlplane.domain.names import JOB_FINALIZER

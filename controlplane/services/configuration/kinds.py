@@ -52,7 +52,6 @@ async def _only_stored(_uow: UnitOfWork, _name: str, _spec: Wire | None) -> None
     """Whoever needs it reads it."""
 
 
-
 @dataclass(frozen=True)
 class Kind[S: Wire]:
     """A kind: the plural in its paths, one of it, its model, and what the model can't check (raises InvalidError).
