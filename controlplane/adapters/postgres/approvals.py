@@ -15,9 +15,19 @@ from .json_text import as_json
 
 _HEAD = text(
     """
-    select r.state, r.plan, r.plan_hash, r.requested_by, r.app, r.release_version, r.environment, r.change_ref,
+    select r.kind, r.state, r.plan, r.plan_hash, r.requested_by, r.app, r.release_version, r.environment, r.change_ref,
       l.spec -> 'provenance' -> 'authors' as authors, l.on_behalf_of
     from rollouts r left join releases l on l.app = r.app and l.version = r.release_version where r.id = :id
+    """
+)
+_CHANGED_VALUES = text(
+    """
+    select distinct a.actor from audit a
+    join targets t on t.rollout_id = :id and t.tenant = a.tenant
+    left join revisions v
+      on (v.tenant, v.environment, v.app, v.revision) = (t.tenant, t.environment, cast(:app as text), t.base_revision)
+    where a.action = 'values.change' and a.detail ->> 'app' = :app and a.detail ->> 'environment' = t.environment
+      and a.at > coalesce(v.created_at, '-infinity')
     """
 )
 _STATES = text(
@@ -59,6 +69,10 @@ class PostgresApprovals:
             return None
         requester = await self.person_behind(row.requested_by)
         authors = (*(row.authors or ()), *((row.on_behalf_of,) if row.on_behalf_of else ()))
+        if row.kind == "values":
+            # What goes out are changed values: whoever changed them since what runs now is their author.
+            changed = await self._session.execute(_CHANGED_VALUES, {"id": rollout_id, "app": row.app})
+            authors = tuple([await self.person_behind(actor) for actor in changed.scalars()])
         release = (row.app, row.release_version, row.environment, row.change_ref)
         return GateHead(row.state, row.plan, row.plan_hash, requester, authors, *release)
 

@@ -256,6 +256,21 @@ async def test_an_author_known_by_her_login_at_the_forge_may_not_approve_under_h
     assert await stage.over(rollout) == "succeeded"
 
 
+async def test_whoever_changed_the_values_may_not_approve_their_rollout(stage: Stage) -> None:
+    rollout = await started(stage, asked())
+    await says(stage, rollout, "0 of 1")
+    stage.rows.run("update rollouts set kind = 'values'")
+    async with stage.transactions.platform() as uow:
+        detail = {"environment": "production", "app": "odoo", "keys": ["web"]}
+        await uow.audit("ann", "values.change", "tenant/b", tenant="b", detail=detail)
+        await uow.audit("ben", "values.change", "tenant/b", tenant="b", detail={**detail, "app": "pos-sync"})
+    with pytest.raises(ForbiddenError) as own:
+        await cast(stage, rollout, "ann")
+    assert own.value.code == "own-change"
+    await cast(stage, rollout, "ben")
+    assert await stage.over(rollout) == "succeeded"
+
+
 async def test_unknown_authors_and_a_missing_change_are_refused_before_anything_starts(stage: Stage) -> None:
     stage.rows.config("strategies", "asked", asked(knownAuthors=True, needsChangeRef=True))
     stage.rows.release("1.0")
