@@ -108,6 +108,26 @@ def test_metric_sources_are_given_to_workers_alone() -> None:
     assert mounted == {"relay": False, "serve": False, "work": True}
 
 
+def test_what_outlives_the_database_is_written_by_workers_and_read_by_the_api() -> None:
+    objects = render({"outside": {"existingClaim": "seawall-outside", "auditRetention": "P400D"}})
+    told = {part: variables(pod_of(objects, part)["containers"][0]) for part in PARTS}
+    heads = "/var/lib/seawall/outside/audit-heads.ndjson"
+    assert {part: found.get("SEAWALL_AUDIT_ANCHORS") for part, found in told.items()} == {
+        "relay": None,
+        "serve": heads,
+        "work": heads,
+    }
+    assert told["work"]["SEAWALL_AUDIT_RETENTION"] == "P400D"
+    assert told["work"]["SEAWALL_BREAKGLASS"] == "/var/lib/seawall/outside/breakglass"
+    assert "SEAWALL_BREAKGLASS" not in told["serve"]
+    mounts = {
+        part: [m["readOnly"] for m in pod_of(objects, part)["containers"][0]["volumeMounts"] if m["name"] == "outside"]
+        for part in PARTS
+    }
+    assert mounts == {"relay": [], "serve": [True], "work": [False]}
+    assert not any(v["name"] == "outside" for v in pod_of(render(), "work")["volumes"])
+
+
 def test_every_variable_it_sets_is_one_that_the_program_reads() -> None:
     objects = render()
     containers = [pod_of(objects, part)["containers"][0] for part in PARTS]

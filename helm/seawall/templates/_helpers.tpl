@@ -69,6 +69,13 @@ topologySpreadConstraints:
 {{- if include "seawall.asksMetrics" . }}
 - {name: SEAWALL_METRICS_SOURCES, value: /etc/seawall/metrics/sources.yaml}
 {{- end }}
+{{- if include "seawall.seesOutside" . }}
+- {name: SEAWALL_AUDIT_ANCHORS, value: /var/lib/seawall/outside/audit-heads.ndjson}
+{{- if eq .part "work" }}
+- {name: SEAWALL_AUDIT_RETENTION, value: {{ .root.Values.outside.auditRetention | quote }}}
+- {name: SEAWALL_BREAKGLASS, value: /var/lib/seawall/outside/breakglass}
+{{- end }}
+{{- end }}
 {{- if .root.Values.nats.existingSecret }}
 - {name: SEAWALL_NATS_CREDENTIALS, value: /etc/seawall/nats/{{ .part }}}
 {{- end }}
@@ -89,6 +96,11 @@ topologySpreadConstraints:
 {{/* Gates are looked at by workers alone. */}}
 {{- define "seawall.asksMetrics" -}}
 {{- if and .root.Values.metrics.existingSecret (eq .part "work") }}yes{{ end }}
+{{- end }}
+
+{{/* Workers write there; the API reads the audit chain's heads. */}}
+{{- define "seawall.seesOutside" -}}
+{{- if and .root.Values.outside.existingClaim (ne .part "relay") }}yes{{ end }}
 {{- end }}
 
 {{- define "seawall.volumes" -}}
@@ -113,6 +125,10 @@ topologySpreadConstraints:
 - name: metrics
   secret: {secretName: {{ .root.Values.metrics.existingSecret }}, defaultMode: 0440}
 {{- end }}
+{{- if include "seawall.seesOutside" . }}
+- name: outside
+  persistentVolumeClaim: {claimName: {{ .root.Values.outside.existingClaim }}}
+{{- end }}
 {{- end }}
 
 {{- define "seawall.mounts" -}}
@@ -128,6 +144,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- if include "seawall.asksMetrics" . }}
 - {name: metrics, mountPath: /etc/seawall/metrics, readOnly: true}
+{{- end }}
+{{- if include "seawall.seesOutside" . }}
+- {name: outside, mountPath: /var/lib/seawall/outside, readOnly: {{ ne .part "work" }}}
 {{- end }}
 {{- end }}
 
