@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from controlplane.domain.counts import GroupCount
 from controlplane.domain.engine import Decision, Event, Memory, RolloutNow, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Place, after_judging, gates_of_target
 from controlplane.domain.rollouts import (
@@ -196,9 +197,17 @@ class Draft:
         """When to look again, and at whom."""
         return tuple(self._timers)
 
+    def counts(self) -> Mapping[int, list[GroupCount]]:
+        """How many targets stand where, as they will be, in each wave where that changes."""
+        mine, before = self._targets, self.memory.targets
+        changes = [(before[t], new) for t, new in mine.items() if _shown(before[t]) != _shown(new)]
+        return self.memory.counts.after(changes) if changes else {}
+
     def adopt(self) -> None:
         """Make the overlay the memory's truth: only after the commit is known."""
         memory = self.memory
+        for tenant, target in self._targets.items():
+            memory.counts.move(memory.targets[tenant], target)
         memory.targets.update(self._targets)
         memory.gates.update(self._gates)
         memory.at_gates.update(self._at_gates)
@@ -221,3 +230,8 @@ class Draft:
             else:
                 memory.catch_up.pop(tenant, None)
         memory.touched = set(self.touched)
+
+
+def _shown(target: TargetNow) -> tuple[str, str, str, datetime | None]:
+    """What reads show of a target in its wave's counts."""
+    return target.state, target.code, target.reason, target.waits_until

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from controlplane.domain.counts import Counts
 from controlplane.domain.decide_wave import WaveTally
 from controlplane.domain.disturbance import Excuse
 from controlplane.domain.gating import GateJudged, GateKey, GateNow
@@ -237,6 +238,7 @@ class Memory:
     catch_up: dict[str, None] = field(default_factory=dict)
     change_ref: str = ""
     database: DatabaseChange = "none"
+    counts: Counts = field(default_factory=Counts)
 
     @property
     def in_flight(self) -> int:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.apps import Dependency
+from controlplane.domain.counts import GroupCount
 from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen, Memory
 from controlplane.domain.exposure import Amount, Budget
@@ -138,6 +139,10 @@ class EngineTransaction(Protocol):
 
     async def let_through(self, tenant: str, scopes: Iterable[str]) -> None:
         """Note who was let through half-open breakers of these budgets: nobody else is, until its fate is known."""
+        ...
+
+    async def write_counts(self, counts: Mapping[int, Sequence[GroupCount]], reasons: Mapping[str, str]) -> None:
+        """Write how many targets of these waves stand where. `reasons`: by tenant, of the examples."""
         ...
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:

@@ -259,6 +259,9 @@ class Driver:
             await tx.applied(self._commands[-1].seq)
         dispatched = await self._dispatcher.dispatch(tx, draft, tick.prepared)
         await tx.write(draft.take(), app=app, environment=environment)
+        if counts := draft.counts():
+            examples = {one.tenant for groups in counts.values() for one in groups}
+            await tx.write_counts(counts, {tenant: draft.target(tenant).reason for tenant in examples})
         await tx.settle(dispatched.taken)
         return dispatched.frozen, dispatched
 

@@ -17,6 +17,7 @@ from controlplane.adapters.postgres.engine.rows import memory_of, target_of
 from controlplane.adapters.postgres.uow import as_json
 from controlplane.domain.admission import ClusterFacts, EnvironmentRow
 from controlplane.domain.consequences import consequence_of
+from controlplane.domain.counts import Counts
 from controlplane.domain.decide import decide
 from controlplane.domain.dispatch import Asked, Started, screen, start
 from controlplane.domain.disturbance import Excuse
@@ -194,6 +195,7 @@ class EngineMachine(RuleBasedStateMachine):
             catch_up={t.tenant: None for t in targets if t.state is TargetState.DEFERRED and t.code == "window"},
             touched=set(range(len(self.plan.waves))),
             gates=dict(self.gates),
+            counts=Counts(targets),
             at_gates=dict(self.at_gates),
         )
 
@@ -367,7 +369,13 @@ class EngineMachine(RuleBasedStateMachine):
         for one in started:
             self._grant(draft, one)
         self._write(draft.take())
+        counts = draft.counts()
         draft.adopt()
+        for wave, groups in counts.items():
+            kept = [(g.state, g.code, g.number) for g in self.memory.counts.of(wave)]
+            assert [(g.state, g.code, g.number) for g in groups] == kept
+            shown = {g.tenant: (g.state, g.code) for g in groups}
+            assert shown == {t: (str(self.memory.targets[t].state), self.memory.targets[t].code) for t in shown}
         self.gates = dict(self.memory.gates)
         for tenant, state in before.items():
             assert _reachable(TARGET_TRANSITIONS, state, self.memory.targets[tenant].state)
@@ -444,6 +452,13 @@ class EngineMachine(RuleBasedStateMachine):
         for wave in self.memory.waves:
             afresh = tally_of(wave, (self.memory.targets[t] for t in wave.order))
             assert replace(wave, cursor=0, scan=0) == afresh
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        afresh = Counts(self.memory.targets.values())
+        for wave in self.memory.waves:
+            numbers = [(g.state, g.code, g.number) for g in self.memory.counts.of(wave.index)]
+            assert numbers == [(g.state, g.code, g.number) for g in afresh.of(wave.index)]
 
     @invariant()
     def nobody_pending_is_behind_the_cursor(self) -> None:

@@ -19,7 +19,15 @@ _HEAD_COLUMNS = """
 """
 _HEAD = text(
     f"""
-    select {_HEAD_COLUMNS}, l.command_seq, w.waves, c.commands, t.counts, g.gates
+    select {_HEAD_COLUMNS}, l.command_seq, w.waves, c.commands, g.gates,
+      case when k.fresh then k.kept end as kept,
+      case when not k.fresh then (
+        select jsonb_agg(to_jsonb(s)) from (
+            select wave, state, code, count(*) as number, any_value(reason) as reason, any_value(tenant) as tenant,
+                   min(cast(memory -> 'driver' ->> 'waits_until' as timestamptz)) as until
+            from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
+        ) s
+      ) end as counts
     from rollouts r
     join leases l on l.subject_kind = 'rollout' and l.subject_id = r.id
     cross join lateral (
@@ -33,12 +41,10 @@ _HEAD = text(
         from commands where subject_kind = 'rollout' and subject_id = r.id and applied_at is null
     ) c
     cross join lateral (
-        select jsonb_agg(to_jsonb(s)) as counts from (
-            select wave, state, code, count(*) as number, any_value(reason) as reason, any_value(tenant) as tenant,
-                   min(cast(memory -> 'driver' ->> 'waits_until' as timestamptz)) as until
-            from targets where rollout_id = r.id group by wave, state, code order by wave, state, code
-        ) s
-    ) t
+        select coalesce(bool_and(counts is not null and (counts ->> 'epoch')::bigint = l.epoch), false) as fresh,
+          jsonb_agg(jsonb_build_array(wave, counts -> 'groups') order by wave) as kept
+        from waves where rollout_id = r.id
+    ) k
     cross join lateral (
         select jsonb_agg(jsonb_build_object('wave', w.name, 'place', g.place, 'kind', g.kind, 'verdict', g.verdict,
             'reason', g.reason, 'who', g.who, 'until', g.until) order by g.wave, g.place, g.idx) as gates
@@ -190,7 +196,8 @@ def _head(row: Mapping[str, Any]) -> RolloutHead:
     """Build a head from a row; a list's rows have no waves, counts and commands."""
     found: dict[str, Any] = {"waves": None, "commands": None, "counts": None, "gates": None, "command_seq": 0, **row}
     waves, commands, gates = found.pop("waves") or [], found.pop("commands") or [], found.pop("gates") or []
-    counts = [_count(one) for one in found.pop("counts") or []]
+    counts = [_count(one) for one in found.pop("counts") or []] or _kept(found.pop("kept", None))
+    found.pop("kept", None)
     return RolloutHead(**found, waves=waves, pending_commands=commands, counts=counts, gates=gates)
 
 
@@ -198,3 +205,9 @@ def _count(one: Mapping[str, Any]) -> TargetCount:
     """A group of targets as JSON gives it."""
     until = one.get("until")
     return TargetCount(**{**one, "until": datetime.fromisoformat(until) if until else None})
+
+
+def _kept(waves: list[tuple[int, list[tuple[str, str, int, str, str, str | None]]]] | None) -> list[TargetCount]:
+    """The counts that the rollout's driver keeps with its waves."""
+    names = ("state", "code", "number", "tenant", "reason", "until")
+    return [_count({"wave": wave, **dict(zip(names, group, strict=True))}) for wave, groups in waves or [] for group in groups]

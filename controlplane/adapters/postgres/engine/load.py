@@ -15,6 +15,7 @@ from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.adapters.postgres.numbers import numerics
 from controlplane.domain.apps import AppSpec, Dependency
+from controlplane.domain.counts import Counts
 from controlplane.domain.engine import Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import Amount, caps_for, cluster_scope, default_rollback_cap, shared_scopes
 from controlplane.domain.gating import gates_of
@@ -24,6 +25,7 @@ from controlplane.ports.engine import EndedJob, Loaded, OpenPhase
 from controlplane.ports.leases import HeldLease
 
 from .rows import target_of
+from .write import write_counts
 
 _ROLLOUT = text(
     f"""
@@ -105,9 +107,12 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         change_ref=row.change_ref,
         database=row.database_change,
         frozen=Frozen(passes=frozenset(plan.emergency.freezes if plan.emergency else ())),
+        counts=Counts(targets.values()),
     )
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
+    counts = {index: memory.counts.of(index) for index in range(len(plan.waves))}
+    await write_counts(session, rollout_id, lease.epoch, counts, {t.tenant: t.reason for t in targets.values()})
     open_phases = await _open_phases(session, rollout_id, targets)
     return Loaded(
         memory,

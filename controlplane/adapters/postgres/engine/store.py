@@ -22,6 +22,7 @@ from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.windows import read_attachments
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.breaker import Trip
+from controlplane.domain.counts import GroupCount
 from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen
 from controlplane.domain.exposure import FLEET_IN_FLIGHT, Amount, Budget
@@ -220,6 +221,10 @@ class PostgresEngineTransaction:
     def tick(self, seconds: float) -> Tick:
         """What this transaction wrote, for the meters."""
         return Tick(seconds, self._moved, self._issued, self._observed)
+
+    async def write_counts(self, counts: Mapping[int, Sequence[GroupCount]], reasons: Mapping[str, str]) -> None:
+        """Write waves' counts."""
+        await write.write_counts(self._session, self._id, self._lease.epoch, counts, reasons)
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""

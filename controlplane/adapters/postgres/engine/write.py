@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.adapters.postgres.uow import as_json
 from controlplane.domain.consequences import Consequence, consequence_of
+from controlplane.domain.counts import GroupCount
 from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
 from controlplane.domain.rollouts import ROLLOUT_OVER
 from controlplane.ports.engine import DataFaultError, Observed
@@ -35,6 +36,13 @@ _WAVES = text(
     update waves w set state = x.state, started_at = x.started_at, ended_at = x.ended_at, detail = cast(x.detail as jsonb)
     from unnest(cast(:waves as int[]), cast(:states as text[]), cast(:started as timestamptz[]), cast(:ended as timestamptz[]),
                 cast(:details as text[])) as x(wave, state, started_at, ended_at, detail)
+    where w.rollout_id = :id and w.wave = x.wave
+    """
+)
+_COUNTS = text(
+    """
+    update waves w set counts = jsonb_build_object('epoch', cast(:epoch as bigint), 'groups', cast(x.groups as jsonb))
+    from unnest(cast(:waves as int[]), cast(:groups as text[])) as x(wave, groups)
     where w.rollout_id = :id and w.wave = x.wave
     """
 )
@@ -159,6 +167,26 @@ async def write_waves(session: AsyncSession, rollout_id: uuid.UUID, decision: De
         "details": [as_json({"code": w.code, "reason": w.reason, "waitingSince": w.waiting_since}) for w in waves],
     }
     await execute_exactly(session, _WAVES, values, len(waves), "waves")
+
+
+async def write_counts(
+    session: AsyncSession,
+    rollout_id: uuid.UUID,
+    epoch: int,
+    counts: Mapping[int, Sequence[GroupCount]],
+    reasons: Mapping[str, str],
+) -> None:
+    """Write waves' counts as the driver with this lease epoch knows them."""
+    values = {
+        "id": rollout_id,
+        "epoch": epoch,
+        "waves": list(counts),
+        "groups": [
+            as_json([[g.state, g.code, g.number, g.tenant, reasons.get(g.tenant, ""), g.until] for g in groups])
+            for groups in counts.values()
+        ],
+    }
+    await execute_exactly(session, _COUNTS, values, len(counts), "waves")
 
 
 async def write_rollout(session: AsyncSession, rollout_id: uuid.UUID, rollout: RolloutNow | None) -> None:

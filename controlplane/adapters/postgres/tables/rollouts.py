@@ -59,7 +59,11 @@ class Rollout(SQLModel, table=True):
 
 
 class Wave(SQLModel, table=True):
-    """One wave of a rollout; `detail` holds its verdict and reason, `expected_*` is what the plan said."""
+    """One wave of a rollout; `detail` holds its verdict and reason, `expected_*` is what the plan said.
+
+    `counts`: how many of its targets stand where, as the driver with this lease `epoch` last wrote it:
+    `{"epoch": 3, "groups": [[state, code, number, tenant, reason, until], ...]}`. Believed while no other driver has had the lease since.
+    """
 
     __tablename__ = "waves"
     __table_args__ = (
@@ -77,6 +81,7 @@ class Wave(SQLModel, table=True):
     detail: dict[str, Any] = json_field()
     expected_from: datetime | None = instant()
     expected_by: datetime | None = instant()
+    counts: dict[str, Any] | None = json_field(None)
 
 
 class Target(SQLModel, table=True):
