@@ -74,7 +74,9 @@ def _counted(
     return found
 
 
-def _first(group: _Group, stay: Mapping[str, datetime | None], new: _Members, moving: frozenset[str]) -> datetime | None:
+def _first(
+    group: _Group, stay: Mapping[str, datetime | None], new: _Members, moving: frozenset[str]
+) -> datetime | None:
     """When the first of a group may stop waiting. Only who has a reason to wait is looked at: mostly nobody."""
     if not group[1]:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -26,7 +27,8 @@ class HeldLease:
     """A lease this process holds. `sent_at` is our own monotonic clock when we SENT the last confirmed renewal;
     `command_seq` the last command this driver, or one before it, has taken into account. `ttl` in seconds is the holder's own
     choice: it writes the expiry and keeps to it, so workers with different ones get along. `timeline`: PostgreSQL's when it was taken;
-    on another one it is lost, because what this driver remembers may never have been committed there.
+    on another one it is lost, because what this driver remembers may never have been committed there. `trace`: the headers of the
+    trace in which a rollout was asked for, for a driver that nobody woke.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class HeldLease:
     sent_at: float = field(default_factory=time.monotonic)
     ttl: float = TTL_SECONDS
     timeline: int = 0
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def renew_after(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +12,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from controlplane.ports import trace
+from controlplane.ports.leases import HeldLease
+from controlplane.ports.meters import SILENT
 from controlplane.ports.trace import continued_span, span, trace_headers
+from workers.measured import measured
 
 
 @pytest.fixture
@@ -47,3 +52,24 @@ def test_a_message_without_a_trace_is_worked_on_in_one_of_its_own(
     with continued_span("wake", headers):
         pass
     assert trace_id(spans, "wake") != trace_id(spans, "accept")
+
+
+async def nothing(_lease: HeldLease, _drain: asyncio.Event) -> None:
+    """Drive nothing."""
+
+
+async def test_what_only_the_sweep_finds_goes_on_with_the_trace_it_was_asked_for_in(
+    spans: InMemorySpanExporter,
+) -> None:
+    with span("accept"):
+        lease = HeldLease("rollout", uuid.uuid4(), "me", 1, 0, trace=trace_headers())
+    await measured("rollout", nothing, SILENT)(lease, asyncio.Event())
+    assert trace_id(spans, "drive rollout") == trace_id(spans, "accept")
+
+
+async def test_what_a_message_woke_goes_on_with_the_messages_trace(spans: InMemorySpanExporter) -> None:
+    with span("accept"):
+        lease = HeldLease("rollout", uuid.uuid4(), "me", 1, 0, trace=trace_headers())
+    with span("wake"):
+        await measured("rollout", nothing, SILENT)(lease, asyncio.Event())
+    assert trace_id(spans, "drive rollout") == trace_id(spans, "wake")

@@ -10,6 +10,16 @@ CALL_SECONDS = Histogram(
     ("cluster", "method", "outcome"),
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+BUSY = Counter(
+    "seawall_cluster_busy",
+    "Answers 429 of an API server, by the priority level that had no room (its uid, as the server names it).",
+    ("cluster", "priority_level"),
+)
+PRIORITY = Counter(
+    "seawall_cluster_calls_by_priority",
+    "Calls to an API server by the flow schema and priority level it put them in (their uids).",
+    ("cluster", "flow_schema", "priority_level"),
+)
 WATCH_LIVE = Gauge(
     "seawall_cluster_watch_live", "1 while all watches of the cluster echo their heartbeats, else 0.", ("cluster",)
 )

@@ -18,6 +18,7 @@ from kubernetes.aio.client import ApiClient
 
 from controlplane.adapters.kubernetes.call_metrics import CALL_SECONDS, outcome_of
 from controlplane.adapters.kubernetes.errors import Refusal, read_refusal, to_error
+from controlplane.adapters.kubernetes.fairness import Fairness, flow_of
 from controlplane.ports.clusters import ClusterUnavailableError
 
 CALL_TIMEOUT = 5.0
@@ -70,13 +71,13 @@ class Answer:
 
 
 class Transport:
-    """Calls to one API server. Obeys `Retry-After`: after a 429 no call leaves before its time."""
+    """Calls to one API server. Obeys `Retry-After`: after a 429 no call of that priority level leaves before its time."""
 
     def __init__(self, client: ApiClient, cluster: str = "") -> None:
         self._client = client
         self.cluster = cluster
         self._host = str(client.configuration.host).rstrip("/")
-        self._busy_until = 0.0
+        self._fairness = Fairness(cluster)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -90,6 +91,7 @@ class Transport:
             response = await self._send(request, timeout)
             body = await response.read()
             outcome = outcome_of(response.status)
+            self._fairness.answered(flow_of(request.method, request.headers), response.status, response.headers)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _broken(error, request) from error
         finally:
@@ -126,7 +128,7 @@ class Transport:
         return response
 
     def _obey(self, request: Request) -> None:
-        left = self._busy_until - time.monotonic()
+        left = self._fairness.wait(flow_of(request.method, request.headers))
         if left > 0:
             detail = f"Could not {request.what}: the API server asked for {left:.1f} s of quiet. Repeat after that."
             wait = max(1, round(left + 0.5))
@@ -137,7 +139,7 @@ class Transport:
         if not isinstance(error, ClusterUnavailableError) or refusal.status == 409:
             return RefusedError(refusal, request.what)
         if error.code == "cluster-busy" and error.retry_after:
-            self._busy_until = max(self._busy_until, time.monotonic() + error.retry_after)
+            self._fairness.quiet(flow_of(request.method, request.headers), error.retry_after)
         return error
 
 

@@ -27,7 +27,8 @@ _TAKE = text(
         select 1 from targets t join environments e using (tenant, environment)
         where :kind = 'rollout' and t.rollout_id = :id and cast(:clusters as text[]) is not null and e.cluster <> all(:clusters)
       )
-    returning epoch, {TIMELINE} as timeline, (
+    returning epoch, {TIMELINE} as timeline,
+      (select r.origin -> 'trace' from rollouts r where :kind = 'rollout' and r.id = :id) as trace, (
       select coalesce(max(seq), 0) from commands where (subject_kind, subject_id) = (:kind, :id) and applied_at is not null
     ) as command_seq
     """  # noqa: S608 -- constant
@@ -133,7 +134,9 @@ class PostgresLeases:
             row = (await uow.session.execute(_TAKE, values | self._served)).one_or_none()
         if row is None:
             return None
-        return HeldLease(kind, subject_id, holder, row.epoch, row.command_seq, sent, self._ttl, row.timeline)
+        return HeldLease(
+            kind, subject_id, holder, row.epoch, row.command_seq, sent, self._ttl, row.timeline, row.trace or {}
+        )
 
     async def renew(self, lease: HeldLease) -> None:
         """Push the expiry out in a transaction of its own."""

@@ -210,4 +210,8 @@ def _count(one: Mapping[str, Any]) -> TargetCount:
 def _kept(waves: list[tuple[int, list[tuple[str, str, int, str, str, str | None]]]] | None) -> list[TargetCount]:
     """The counts that the rollout's driver keeps with its waves."""
     names = ("state", "code", "number", "tenant", "reason", "until")
-    return [_count({"wave": wave, **dict(zip(names, group, strict=True))}) for wave, groups in waves or [] for group in groups]
+    return [
+        _count({"wave": wave, **dict(zip(names, group, strict=True))})
+        for wave, groups in waves or []
+        for group in groups
+    ]

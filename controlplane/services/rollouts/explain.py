@@ -43,7 +43,7 @@ def item_of(head: RolloutHead) -> RolloutItem:
         change_ref=head.change_ref,
         requested_by=head.requested_by,
         emergency=((head.origin.get("request") or {}).get("emergency") or {}).get("criterion", ""),
-        origin={key: value for key, value in head.origin.items() if key != "request"},
+        origin={key: value for key, value in head.origin.items() if key not in ("request", "trace")},
         plan_hash=head.plan_hash,
         not_before=head.not_before,
         created_at=head.created_at,

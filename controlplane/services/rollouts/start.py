@@ -17,6 +17,7 @@ from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask
 from controlplane.ports.notices import Announced
 from controlplane.ports.stores.rollout_rows import BusyRow, NewRollout, NewTarget
+from controlplane.ports.trace import trace_headers
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.emergencies import write_down
 
@@ -205,7 +206,7 @@ def _rows(uow: UnitOfWork, prepared: Prepared, actor: str, origin: Mapping[str, 
         change_ref=request.change_ref,
         not_before=request.not_before,
         requested_by=actor,
-        origin={**origin, "request": _request(prepared.ask)},
+        origin={**origin, "request": _request(prepared.ask), "trace": trace_headers()},
         due_at=max(uow.now, request.not_before) if request.not_before else uow.now,
         waves=tuple(wave.name for wave in plan.waves),
         targets=_targets(prepared),
