@@ -59,7 +59,8 @@ async def _kill(place: Stand, folder: Path, number: int) -> float:
     verified = "select count(*) from targets where rollout_id = %s and state = 'verified'"
     await until(lambda: place.rows.ask(verified, rollout)[0][0] > 10, 60)
     second = _worker(place, folder, f"{number}-second")
-    await until(lambda: place.rows.ask("select count(*) from workers")[0][0] >= 2, 60)
+    guards = "select count(*) from pg_stat_activity where application_name = 'seawall-guard' and state = 'idle'"
+    await until(lambda: place.rows.ask(guards)[0][0] == 2, 60)
     issued = "select count(*) from steps where subject_id = %s"
     first.kill()
     first.process.wait(10)
