@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261124_pre_wave_counts"
-down_revision = "20261124_pre_notices"
+down_revision = "20261124_pre_limits"
 branch_labels = None
 depends_on = None
 
