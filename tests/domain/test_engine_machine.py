@@ -61,6 +61,7 @@ from controlplane.domain.rollouts import (
     WAVE_TRANSITIONS,
     RolloutState,
     TargetState,
+    WaveState,
 )
 from controlplane.domain.windows import Closed, Opening
 
@@ -382,6 +383,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert _reachable(ROLLOUT_TRANSITIONS, rollout, self.memory.rollout.state)
         for old, new in zip(waves, self.memory.waves, strict=True):
             assert _reachable(WAVE_TRANSITIONS, old, new.state)
+            if new.state is WaveState.DONE and old is not WaveState.DONE and new.moving + new.verified:
+                during = [g for g in self.gates.values() if (g.key.wave, g.key.place) == (new.index, "during")]
+                assert all(gate.verdict is Verdict.PASS for gate in during), "a wave is not done before it was measured"
 
     def _budgets(self, draft: Draft) -> dict[str, Budget]:
         scopes: dict[str, Any] = {}

@@ -95,3 +95,91 @@ async def test_a_bad_signal_during_the_wave_sends_back_the_tenant_it_names_and_s
     await stage.command(rollout, "abort", inFlight="rollBack")
     assert await stage.over(rollout) == "aborted"
     assert stage.targets(rollout) == {"a": "rolledBack", "b": "rolledBack", "c": "cancelled"}
+
+
+def watched(soak: str, **gate: Any) -> dict[str, Any]:
+    """A strategy of one wave, watched by a gate that takes one good look."""
+    metric = {"query": 'max by (tenant) (shop_errors_ratio{tenant=~"{tenants}"})', "max": 0.01, "interval": "PT0.2S"}
+    wave = {"name": "all", "cut": {"percent": "100%"}, "soak": {"for": soak, "samples": 1}}
+    return {"waves": [wave], "during": [{"metric": {**metric, "samples": 1, **gate}}], "limits": {"inFlight": 5}}
+
+
+async def test_a_wave_without_data_is_not_done_until_there_is_some(stage: Stage, prometheus: Scraped) -> None:
+    stage.rows.config("strategies", "watched", watched("PT0S"))
+    stage.rows.release("1.0")
+    await stage.tenants(["a", "b"])
+    stage.metrics_url = prometheus.url
+    rollout = await stage.start("1.0", "watched")
+
+    async def held() -> bool:
+        return stage.rows.ask("select state from waves where rollout_id = %s", rollout) == [("judging",)]
+
+    await until_read(held)
+    assert set(stage.targets(rollout).values()) == {"verified"}
+    said = stage.rows.ask("select verdict, reason from gates where rollout_id = %s", rollout)
+    assert said == [("unknown", "the query gives no series")]
+    prometheus.page = page(a=0.001, b=0.002)
+    assert await stage.over(rollout) == "succeeded"
+
+
+async def test_who_turns_bad_after_the_wave_has_failed_goes_back_too(stage: Stage, prometheus: Scraped) -> None:
+    stage.rows.config("strategies", "watched", watched("PT1H"))
+    stage.rows.config("strategies", "plain", {"waves": watched("PT0S")["waves"], "limits": {"inFlight": 5}})
+    stage.rows.release("1.0")
+    stage.rows.release("2.0")
+    await stage.tenants(["a", "b", "c"])
+    assert await stage.over(await stage.start("1.0", "plain")) == "succeeded"
+    prometheus.page = page(a=0.001, b=0.002, c=0.001)
+    await prometheus.sees("shop_errors_ratio")
+    stage.metrics_url = prometheus.url
+    rollout = await stage.start("2.0", "watched")
+
+    async def all_are(states: dict[str, str]) -> bool:
+        return stage.targets(rollout) == states
+
+    await until_read(lambda: all_are(dict.fromkeys("abc", "soak")))
+    prometheus.page = page(a=0.001, b=0.4, c=0.001)
+    await until_read(lambda: all_are({"a": "soak", "b": "rolledBack", "c": "soak"}))
+    prometheus.page = page(a=0.001, b=0.0, c=0.3)
+    await until_read(lambda: all_are({"a": "soak", "b": "rolledBack", "c": "rolledBack"}))
+    stopped = stage.rows.ask("select verdict, reason from gates where rollout_id = %s", rollout)
+    assert stopped == [("fail", "0.3 > 0.01 (c)")]
+    await stage.command(rollout, "abort", inFlight="rollBack")
+    await stage.over(rollout)
+    assert stage.targets(rollout)["a"] == "rolledBack"
+
+
+async def test_a_burning_error_budget_holds_the_start_until_it_burns_no_more(stage: Stage, prometheus: Scraped) -> None:
+    errors = iter(range(0, 10_000, 5))
+    requests = iter(range(0, 100_000, 50))
+    ill = True
+    stuck = 0
+
+    def counters() -> str:
+        nonlocal stuck
+        stuck = next(errors) if ill else stuck
+        return f"# TYPE requests_total counter\nrequests_total {next(requests)}\n# TYPE errors_total counter\nerrors_total {stuck}\n"
+
+    prometheus.page = counters
+    gate = {
+        "query": "rate(errors_total[{window}]) / rate(requests_total[{window}])",
+        "objective": "99%",
+        "pairs": [{"long": "PT20S", "short": "PT3S", "rate": 2}],
+        "interval": "PT0.2S",
+    }
+    wave = {**watched("PT0S")["waves"][0], "before": [{"burn-rate": gate}]}
+    stage.rows.config("strategies", "calm", {"waves": [wave]})
+    stage.rows.release("1.0")
+    await stage.tenants(["a"])
+    await prometheus.sees("rate(errors_total[3s]) > 0")
+    stage.metrics_url = prometheus.url
+    rollout = await stage.start("1.0", "calm")
+
+    async def burns() -> bool:
+        found = stage.rows.ask("select verdict, reason from gates where rollout_id = %s", rollout)
+        return [verdict for verdict, reason in found if "burns" in reason] == ["wait"]
+
+    await until_read(burns)
+    assert stage.targets(rollout) == {"a": "pending"}
+    ill = False
+    assert await stage.over(rollout) == "succeeded"
