@@ -135,7 +135,7 @@ type Use = Mapping[str, tuple[Decimal, Decimal]]
 def _used(cluster: Cluster, scene: GateScene, targets: list[PlannedTarget]) -> dict[str, Use]:
     """(used, hard) by tenant, of those whose quota is seen."""
     seen = {t.tenant: cluster.quota(namespace_name(t.tenant, scene.plan.environment)) for t in targets}
-    return {tenant: quota for tenant, quota in seen.items() if quota is not None}
+    return {tenant: quota for tenant, quota in seen.items() if quota}
 
 
 def _tight(used: Mapping[str, Use], share: Decimal) -> dict[str, dict[str, str]]:

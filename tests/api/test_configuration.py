@@ -154,6 +154,28 @@ async def test_a_strategy_with_an_unknown_gate_is_refused(admin: httpx.AsyncClie
     assert pointers(problem(await admin.put("/v1/strategies/s", json=body), 422, "gate-not-available")) == ["/during/0"]
 
 
+@pytest.mark.parametrize(
+    ("gate", "pointer"),
+    [
+        ({"metric": {"use": "traefik-5xx", "max": 0.01}}, None),
+        ({"burn-rate": {"use": "traefik-5xx", "objective": "99.9%"}}, None),
+        ({"capacity": {"databases": [{"use": "postgres-connections"}]}}, None),
+        ({"metric": {"use": "traefik-6xx"}}, "/during/0/metric"),
+        ({"metric": {"query": "up", "max": 1, "source": "A b"}}, "/during/0/metric/source"),
+        ({"burn-rate": {"use": "orders", "objective": "99.9%"}}, "/during/0/burn-rate"),
+        ({"capacity": {"surge": "0%"}}, "/during/0/capacity/surge"),
+    ],
+)
+async def test_gates_over_metrics_are_taken_as_documented_and_refused_where_they_stand(
+    admin: httpx.AsyncClient, gate: dict[str, Any], pointer: str | None
+) -> None:
+    answer = await admin.put("/v1/strategies/s", json={**STRATEGY, "during": [gate]})
+    if pointer is None:
+        assert answer.status_code == 201
+    else:
+        assert pointers(problem(answer, 422, "invalid-strategy")) == [pointer]
+
+
 @pytest.mark.parametrize("kind", ["rules", "triggers", "webhooks"])
 async def test_an_expression_that_does_not_compile_is_refused_where_it_stands(
     admin: httpx.AsyncClient, kind: str

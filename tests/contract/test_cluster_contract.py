@@ -377,3 +377,14 @@ async def test_a_quota_on_other_priority_classes_counts_no_pod_of_the_right_one(
     blocked = await until(lambda: found.failed if (found := state("bad")) is not None else "")
     assert "exceeded quota: seawall-priority" in blocked
     assert not fleet.cluster.quota(view.name), "a quota of some pods is not the namespace's room"
+
+
+async def test_room_is_what_nodes_have_left_and_none_where_there_are_no_nodes(fleet: Fleet) -> None:
+    room = await fleet.cluster.room()
+    if fleet.cluster.kind == "simulated":
+        assert room is None
+        return
+    assert room is not None
+    assert room.nodes > 0
+    for name in ("pods", "requests.cpu", "requests.memory"):
+        assert 0 < room.largest[name] <= room.free[name] <= room.allocatable[name]
