@@ -22,7 +22,7 @@ from controlplane.domain.wire import Wire
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
 from .metric import SignalSpec, judge_unknown
-from .signals import apart, ask, some
+from .signals import SHOWN, apart, ask, some, worst_first
 
 WHOLE = Decimal(100)
 
@@ -109,6 +109,13 @@ class BurnRateGate:
             return judge_unknown(spec.unknown, burns.unmeasured, [*evidence.get("looks", []), "unknown"])
         worst = max(rate for rates in burns.rates.values() for rate in rates.values())
         return Judged(Verdict.PASS, f"the error budget burns {worst:.2g} times at most", look="good")
+
+    def shown(self, _spec: BurnRateSpec, evidence: Evidence) -> Evidence:
+        """The worst values of each window."""
+        windows = {name: {**one, **worst_first(one, high=True)} for name, one in evidence["windows"].items()}
+        counted = {"volume": worst_first(evidence["volume"], high=False)} if "volume" in evidence else {}
+        looks = {"looks": evidence.get("looks", [])[-SHOWN:]}
+        return {**evidence, "windows": windows, "asked": evidence["asked"][:SHOWN], **counted, **looks}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from controlplane.domain.wire import Wire
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
 from .catalogue import CATALOGUE, Named, named
-from .signals import Question, apart, ask, some, unknown_placeholders
+from .signals import SHOWN, Question, apart, ask, some, unknown_placeholders, worst_first
 
 Then = Literal["hold", "fail"]
 Quiet = Literal["hold", "skip"]
@@ -223,6 +223,16 @@ class MetricGate:
             return Judged(Verdict.PASS, f"{look.reason}, {good} looks in a row", look=look.text)
         return Judged(Verdict.WAIT, f"{look.reason}; {good} of {spec.samples} good looks", look=look.text)
 
+    def shown(self, spec: MetricSpec, evidence: Evidence) -> Evidence:
+        """The worst values, those that can't be used first, and the last looks: a wave may have thousands of tenants."""
+        return {
+            **{key: value for key, value in evidence.items() if key != "volume"},
+            **worst_first(evidence, high=spec.upper is not None),
+            "asked": evidence["asked"][:SHOWN],
+            "looks": evidence.get("looks", [])[-SHOWN:],
+            **({"events": counts} if (counts := _few_events(evidence)) else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -337,6 +347,12 @@ def counted(evidence: Evidence) -> dict[str, float] | None:
     if "volume" not in evidence:
         return None
     return {one["tenant"]: one["value"] or 0.0 for one in evidence["volume"]["values"]}
+
+
+def _few_events(evidence: Evidence) -> dict[str, float]:
+    """The fewest events behind a value, by tenant; empty if none were counted."""
+    fewest = sorted((counted(evidence) or {}).items(), key=lambda pair: pair[1])
+    return dict(fewest[:SHOWN])
 
 
 def _bad(spec: MetricSpec, bad: Sequence[tuple[float, str]]) -> Look:

@@ -25,6 +25,10 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _NOBODY = "__none__"
 
 
+SHOWN, SHOWN_QUERY = 50, 2000
+"""Values (or looks, or tenants) and characters of a query that are stored with a verdict: a wave may have thousands of tenants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A query to ask: its text with placeholders, what fills those of its own, the window, and how old a sample may be."""
@@ -93,6 +97,13 @@ def apart(values: Sequence[Mapping[str, Any]]) -> str:
         return f"the query gives {len(values)} series that no tenant or namespace label tells apart"
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     return f"the query gives several series of {some(twice)}" if twice else ""
+
+
+def worst_first(answer: Mapping[str, Any], *, high: bool) -> dict[str, Any]:
+    """What is stored of an answer: the start of its query, the values that can't be used, then the worst; `of`: how many there were."""
+    sign = -1 if high else 1
+    values = sorted(answer["values"], key=lambda one: (one["value"] is not None, sign * (one["value"] or 0.0)))
+    return {"query": answer["query"][:SHOWN_QUERY], "values": values[:SHOWN], "of": len(values)}
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

@@ -154,6 +154,15 @@ class PlanGate(Protocol):
     at_plan: bool
 
 
+@runtime_checkable
+class ShownGate(Protocol):
+    """What a kind of gate has besides when its evidence may be too much to store: what is stored and shown of it."""
+
+    def shown(self, spec: Any, evidence: Evidence) -> Evidence:
+        """The part that says why; pure."""
+        ...
+
+
 class Gate[S: BaseModel](Protocol):
     """A kind of gate: measuring and judging are apart, and judging is pure."""
 

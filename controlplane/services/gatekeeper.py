@@ -18,7 +18,7 @@ from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Pla
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
-from controlplane.ports.gates import Evidence, FleetNow, GatePorts, GateScene
+from controlplane.ports.gates import Evidence, FleetNow, GatePorts, GateScene, ShownGate
 from controlplane.services.asking import Asker
 
 _STANDING: dict[WaveState, tuple[Place, ...]] = {
@@ -132,7 +132,8 @@ class Gatekeeper:
         if judged.look:
             looks.append(judged.look)
             del looks[:-LOOKS_KEPT]
-        return ({**evidence, "judgement": judged.detail} if judged.detail else evidence), judged
+        kept = kind.shown(spec, evidence) if isinstance(kind, ShownGate) else evidence
+        return ({**kept, "judgement": judged.detail} if judged.detail else kept), judged
 
     def _fleet(self) -> FleetNow:
         """Who has the release and who is untouched. One on its way is neither: it serves the old and the new at once."""

@@ -80,7 +80,7 @@ async def test_a_wave_stops_when_two_shops_answer_5xx_and_only_those_go_back(
     )[0]
     assert verdict == "fail"
     assert "> 0.05" in reason
-    assert {v["tenant"] for v in evidence["values"] if v["value"] > 0.05} <= set(broken)
+    assert {v["tenant"] for v in evidence["values"] if (v["value"] or 0) > 0.05} <= set(broken)
     assert field.rows.ask("select version from holds where lifted_at is null") == [("2.0",)]
     visited = {tenant for (tenant, status), _ in street.shops.answered.items() if status == 503}
     assert visited <= set(broken), "only a broken shop turned anybody away"

@@ -109,6 +109,19 @@ def test_looks_that_could_not_measure_fail_only_where_the_spec_says_so() -> None
     assert judged(spec(unknown={"looks": 11, "then": "fail"}), seen).verdict is Verdict.UNKNOWN
 
 
+def test_of_a_large_wave_the_worst_values_are_kept_with_the_verdict() -> None:
+    values: dict[str, float | None] = {"ill": 0.4, "nan": None, **{f"t{n:04}": n / 1e6 for n in range(3000)}}
+    seen = evidence({}, *["good"] * 900) | {"query": "q" * 50_000, "asked": sorted(values)}
+    seen["values"] = [{"tenant": t, "value": v, "at": NOW.isoformat()} for t, v in values.items()]
+    seen["volume"] = {"values": [{"tenant": t, "value": 7.0, "at": NOW.isoformat()} for t in values]}
+    kept = GATE.shown(spec(), seen)
+    assert [one["tenant"] for one in kept["values"][:3]] == ["nan", "ill", "t2999"]
+    assert (kept["of"], len(kept["values"]), len(kept["looks"]), len(kept["events"])) == (3002, 50, 50, 50)
+    assert len(str(kept)) < 20_000
+    low = GATE.shown(spec(max=None, min=0.5), seen)
+    assert [one["tenant"] for one in low["values"][:2]] == ["nan", "t0000"]
+
+
 @given(
     values=st.dictionaries(st.sampled_from("abc"), st.none() | st.floats(0, 1), max_size=3),
     looks=st.lists(st.sampled_from(["good", "bad a", "inconclusive", "unknown"]), max_size=6),
