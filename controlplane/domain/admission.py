@@ -51,12 +51,13 @@ class ClusterFacts:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Not now: `wait` asks again after a moment, `rebase` takes what an awaited rollout left as its base, `defer` and
-    `skip` take the target out of its wave, with the reason.
+    `skip` take the target out of its wave, with the reason. `until`: when a deferral ends by itself.
     """
 
     how: Literal["wait", "defer", "skip", "strand", "rebase"]
     code: str
     reason: str
+    until: datetime | None = None
 
 
 def admit(
@@ -77,7 +78,10 @@ def _refused_by_registry(target: TargetNow, row: EnvironmentRow, rollout: str, n
         return Refusal("defer", "suspended", f"tenant {row.tenant} is suspended")
     if row.deferred_until is not None and row.deferred_until > now:
         return Refusal(
-            "defer", "tenant-deferred", f"the tenant asked to wait until {row.deferred_until:%Y-%m-%dT%H:%MZ}"
+            "defer",
+            "tenant-deferred",
+            f"the tenant asked to wait until {row.deferred_until:%Y-%m-%dT%H:%MZ}",
+            until=row.deferred_until,
         )
     if row.slot_id is not None and row.slot_id != rollout:
         where = f": {row.earlier}" if row.earlier else ""

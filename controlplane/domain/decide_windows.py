@@ -1,4 +1,7 @@
-"""What windows do to a rollout: who waits for one and takes no place meanwhile, who has waited for too long, who catches up."""
+"""What windows do to a rollout: who waits for one and takes no place meanwhile, who has waited too long, who catches up.
+
+Owners' deferrals end the same way: when their time is over.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +77,8 @@ def _patience_ends(draft: Draft, since: datetime | None) -> datetime:
 def take_time_up(draft: Draft, tenant: str) -> int:
     """A straggler whose window stayed closed for longer than its wave waits goes onto the catch-up list."""
     target = draft.target(tenant)
+    if target.state is TargetState.DEFERRED:
+        draft.caught_up = None  # its deferral may be over: go over the list
     if target.state is not TargetState.PENDING or target.code != CODE or target.waiting_since is None:
         return target.wave
     kept = draft.memory.closed.keeps(tenant, target.wave)
@@ -114,15 +119,21 @@ def _defer_all(draft: Draft, wave: WaveNow, kept: Opening) -> None:
 
 
 def catch_up(draft: Draft) -> None:
-    """Whoever was deferred because of a window that is open now takes its turn again; a wave that has passed opens again for it."""
+    """Whoever was deferred for a while that is over takes its turn again; a wave that has passed opens again for it."""
     closed = draft.memory.closed
-    if closed is draft.memory.caught_up:
+    if closed is draft.caught_up:
         return
     draft.caught_up = closed
     for tenant in tuple(draft.memory.catch_up):
         target = draft.target(tenant)
         wave = draft.wave(target.wave)
-        if target.state is not TargetState.DEFERRED or wave.state not in _BEGUN or closed.keeps(tenant, target.wave):
+        later = target.code != CODE and (target.waits_until is None or target.waits_until > draft.now)
+        if (
+            later
+            or target.state is not TargetState.DEFERRED
+            or wave.state not in _BEGUN
+            or closed.keeps(tenant, target.wave)
+        ):
             continue
         draft.move(
             target,

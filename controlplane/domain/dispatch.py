@@ -155,7 +155,10 @@ def _refuse(draft: Draft, target: TargetNow, refusal: Refusal, row: EnvironmentR
     elif refusal.how == "skip":
         draft.move(target, TargetState.SKIPPED, event="target-skipped", code=code, reason=reason)
     else:
-        draft.move(target, TargetState.DEFERRED, event="target-deferred", code=code, reason=reason)
+        until = refusal.until
+        draft.move(target, TargetState.DEFERRED, event="target-deferred", code=code, reason=reason, waits_until=until)
+        if until is not None:
+            draft.look_at(until, target.tenant)
 
 
 def _wait(draft: Draft, target: TargetNow, refusal: Refusal) -> TargetNow:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from controlplane.domain.counts import GroupCount
-from controlplane.domain.engine import Decision, Event, Memory, RolloutNow, TargetNow, WaveNow
+from controlplane.domain.engine import CATCHES_UP, Decision, Event, Memory, RolloutNow, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Place, after_judging, gates_of_target
 from controlplane.domain.rollouts import (
     ROLLOUT_TRANSITIONS,
@@ -225,7 +225,7 @@ class Draft:
                 memory.wanting.pop(tenant, None)
             if target.state is not TargetState.PENDING:
                 memory.at_gates.pop(tenant, None)
-            if target.state is TargetState.DEFERRED and target.code == "window":
+            if target.state is TargetState.DEFERRED and target.code in CATCHES_UP:
                 memory.catch_up[tenant] = None
             else:
                 memory.catch_up.pop(tenant, None)

@@ -24,6 +24,9 @@ from controlplane.domain.rollouts import TARGET_FORWARD, RolloutState, TargetSta
 from controlplane.domain.targets import DatabaseChange
 from controlplane.domain.windows import Attached, Closed
 
+CATCHES_UP = ("window", "tenant-deferred")
+"""Codes of deferrals that end by themselves: whoever has one takes its turn again when its time comes."""
+
 type Phase = Literal["", "migrate", "apply", "back", "prune"]
 """The external work in a target's hands: `prune` after it was verified, `back` on its way back."""
 
@@ -216,7 +219,7 @@ class Memory:
     pending targets that stand before gates of their own, with what those said; `asking`: whether one of them could start, so
     that asking makes sense; `windows`: the calendars of its tenants, `closed`: what they forbid now, looked at again when one of them
     opens or closes; `scanned`, `caught_up`: freezes and windows as they were when the waves' `scan` was noted, and when the catch-up
-    list was last gone over; `catch_up`: who was deferred because of a window; `database`: what the release does
+    list was last gone over; `catch_up`: who was deferred for a while; `database`: what the release does
     to databases.
     """
 

@@ -40,6 +40,7 @@ GROUP_SECONDS = 0.01
 IDLE_AFTER = timedelta(seconds=5)
 """A rollout that can't move before then is let go, to be woken by its `due_at`."""
 PAUSED_LOOK = timedelta(hours=1)
+_NOT_STARTED = frozenset({TargetState.PENDING, TargetState.DEFERRED})
 
 log = structlog.get_logger(__name__)
 
@@ -148,6 +149,8 @@ class Driver:
         for target in self._memory.targets.values():
             if target.state in (TargetState.VERIFY, TargetState.SOAK, TargetState.ROLLING_BACK):
                 heapq.heappush(self._timers, (self.now, target.tenant))
+            if target.state is TargetState.DEFERRED and target.waits_until is not None:
+                heapq.heappush(self._timers, (target.waits_until, target.tenant))
 
     async def _tick(self) -> None:
         """One pass: changes in, decision, transaction, then adopt and send."""
@@ -156,7 +159,7 @@ class Driver:
             self._gatekeeper.look_again("approval")
         due = self._due(now)
         heard = self._hands.changes(now, due)
-        waited = [TimeUp(tenant) for tenant in due if self._memory.targets[tenant].state is TargetState.PENDING]
+        waited = [TimeUp(tenant) for tenant in due if self._memory.targets[tenant].state in _NOT_STARTED]
         changes: list[Change] = [
             *self._commands,
             *self._gatekeeper.changes(),

@@ -23,6 +23,7 @@ from controlplane.domain.dispatch import Asked, Started, screen, start
 from controlplane.domain.disturbance import Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import (
+    CATCHES_UP,
     Change,
     CommandSeen,
     Decision,
@@ -193,7 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
             tallied,
             by_name,
             wanting=wanting,
-            catch_up={t.tenant: None for t in targets if t.state is TargetState.DEFERRED and t.code == "window"},
+            catch_up={t.tenant: None for t in targets if t.state is TargetState.DEFERRED and t.code in CATCHES_UP},
             touched=set(range(len(self.plan.waves))),
             gates=dict(self.gates),
             counts=Counts(targets),

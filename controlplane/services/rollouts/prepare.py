@@ -102,6 +102,8 @@ def _plan(
 ) -> Plan:
     request, strategy = ask.request, snapshot.strategy
     relieved_strategy, emergency = _lane(ask, snapshot)
+    if emergency is not None and emergency.skips_windows:
+        windows = Attached()
     back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
     facts = [
         target_facts(

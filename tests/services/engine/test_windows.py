@@ -21,6 +21,7 @@ from .conftest import Stage
 CALENDARS: Any = next(kind for kind in KINDS if kind.plural == "calendars")
 AT_ONCE = {"for": "PT0S", "samples": 1}
 FAR = 3600.0
+SOAK = {"for": "PT10S", "samples": 1}
 
 
 def event(start: float, end: float) -> tuple[str, ...]:
@@ -132,3 +133,19 @@ async def test_a_plan_says_who_waits_until_when_and_which_wave_no_window_is_long
     assert waits.until is not None
     assert plan.waves[0].expected_by > waits.until
     assert "window-too-short" in [note.code for note in plan.notes]
+
+
+async def test_who_was_put_off_by_its_owner_takes_its_turn_when_that_time_is_over(stage: Stage) -> None:
+    stage.rows.config(
+        "strategies",
+        "kept",
+        {"waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": SOAK}], "limits": {"inFlight": 2}},
+    )
+    stage.rows.release("1.0")
+    await stage.tenants(["a", "b"])
+    stage.rows.run("update tenant_apps set deferred_until = now() + interval '5 seconds' where tenant = 'a'")
+    rollout = await stage.start("1.0", "kept")
+    states = "select tenant, state, code from targets where rollout_id = %s and tenant = 'a'"
+    await until_rows(stage, rollout, states, [("a", "deferred", "tenant-deferred")])
+    assert await stage.over(rollout, within=60) == "succeeded"
+    assert stage.targets(rollout) == {"a": "verified", "b": "verified"}

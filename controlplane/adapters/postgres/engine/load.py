@@ -16,7 +16,7 @@ from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.adapters.postgres.numbers import numerics
 from controlplane.domain.apps import AppSpec, Dependency
 from controlplane.domain.counts import Counts
-from controlplane.domain.engine import Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
+from controlplane.domain.engine import CATCHES_UP, Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import Amount, caps_for, cluster_scope, default_rollback_cap, shared_scopes
 from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Plan
@@ -101,7 +101,7 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         waves=await _waves(session, rollout_id, plan, targets),
         targets=targets,
         wanting={t.tenant: None for t in targets.values() if t.wants},
-        catch_up={t.tenant: None for t in targets.values() if t.state is TargetState.DEFERRED and t.code == "window"},
+        catch_up={t.tenant: None for t in targets.values() if t.state is TargetState.DEFERRED and t.code in CATCHES_UP},
         touched=set(range(len(plan.waves))),
         gates=await read_gates(session, rollout_id, gates_of(plan)),
         change_ref=row.change_ref,
