@@ -8,6 +8,9 @@ import httpx
 import pytest
 
 from controlplane.adapters.nats import NatsRole
+from controlplane.domain.events import CloudEvent
+from controlplane.ports.stores.events import NewEvent
+from controlplane.services.events.receive import receive
 from controlplane.services.keys import KeyWish, issue_key
 from tests.plugins.bus import NatsFixture
 from tests.support.history_checker import Pause
@@ -45,6 +48,25 @@ async def test_an_api_killed_after_its_commit_gives_the_first_answer_to_the_same
     assert again.status_code == 202, again.text
     assert again.headers["Idempotency-Replayed"] == "true"
     assert playground.rows.ask("select id::text from rollouts") == [(again.json()["id"],)]
+
+
+async def test_a_worker_killed_after_it_turned_an_event_into_a_rollout_starts_no_second_one(playground: Field) -> None:
+    playground.rows.release("1.0")
+    await playground.tenants(2)
+    release = {"app": "odoo", "version": "${event.data.tag}"}
+    wish = {"environment": "production", "selector": "", "strategy": "all"}
+    trigger = {"source": "/ci", "filter": "true", "release": release, "rollout": wish, "mode": "start"}
+    playground.rows.config("triggers", "odoo-stable", trigger)
+    event = CloudEvent(id="e-1", source="/ci", type="release.published", data={"tag": "1.0"})
+    async with playground.transactions.platform() as uow:
+        await receive(uow, [NewEvent(event, received_from="api:ci")])
+    await playground.processes.ended(playground.processes.worker("dying", fault="events:after-commit:1"))
+    started = playground.rows.ask("select id from rollouts")
+    assert len(started) == 1
+    playground.processes.worker("heir")
+    assert await playground.over(started[0][0]) == ["succeeded"]
+    assert playground.rows.ask("select id from rollouts") == started
+    playground.check()
 
 
 async def test_rollouts_go_on_without_nats_and_wake_ups_come_back_after_its_store_was_wiped(

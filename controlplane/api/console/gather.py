@@ -81,7 +81,7 @@ async def overview(
         stopped=[Stopped(view, ways_back(view, await uow.panel.ways_back(view.id))) for view in stopped],
         moving=[v for v in views if v not in stopped and RolloutState(v.state) not in ROLLOUT_OVER],
         ended=[v for v in views if v not in stopped and RolloutState(v.state) in ROLLOUT_OVER],
-        changes=[told_of(change) for change in changes[:_CHANGES]],
+        changes=[told_of(c.at, c.kind, c.id, c.type, c.data, c.tenant) for c in changes[:_CHANGES]],
         more_changes=len(changes) > _CHANGES,
     )
 
@@ -128,7 +128,7 @@ async def rollout_page(
         gates=sorted(await uow.gates.of_rollout(head.id), key=lambda gate: _VERDICTS.index(gate.verdict)),
         votes=await uow.approvals.all(head.id),
         back=ways_back(view, await uow.panel.ways_back(head.id)),
-        events=[told_of(reads.event_of(row)) for row in reversed(events)],
+        events=[told_of(e.at, "rollout", str(head.id), e.type, e.data, e.tenant) for e in reversed(events)],
     )
 
 
@@ -140,19 +140,12 @@ def needs_attention(view: RolloutView) -> bool:
     return view.paused or waits or halted or bad_end or view.state == RolloutState.ROLLING_BACK
 
 
-def told_of(row: Any) -> Told:
-    """A row of history (of the fleet, a tenant or a rollout) in words."""
-    data: Mapping[str, Any] = row.data
-    change = row.type.removeprefix("dev.seawall.").rsplit(".", 1)[0].partition(".")[2].replace("-", " ")
+def told_of(at: datetime, kind: str, id_: str, type_: str, data: Mapping[str, Any], tenant: str | None = None) -> Told:
+    """An entry of history in words. `type_` is its event type; a freeze is named by what it selects."""
+    change = type_.removeprefix("dev.seawall.").rsplit(".", 1)[0].partition(".")[2].replace("-", " ")
     facts = [str(data.get("release") or ""), f"wave {data['wave']}" if data.get("wave") else "", _why(data)]
-    return Told(
-        at=getattr(row, "at", None) or row.time,
-        what=getattr(row, "kind", "rollout"),
-        id=str(row.id),
-        change=change,
-        tenant=getattr(row, "tenant", None),
-        detail=", ".join(fact for fact in facts if fact),
-    )
+    named = str(data.get("selector") or "everything") if kind == "freeze" else id_
+    return Told(at, kind, named, change, tenant, ", ".join(fact for fact in facts if fact))
 
 
 def _why(data: Mapping[str, Any]) -> str:

@@ -180,7 +180,11 @@ async def tenant(request: Request, tenant: Name, call: Annotated[Call, may("tena
         history = await uow.self_service.history(tenant, None, _ROWS)
         newest = await _newest(uow, tenant) if call.principal.may("rollouts.read") and not call.bound else None
         now = uow.now
-    context: dict[str, Any] = {"found": found, "history_rows": [told_of(row) for row in history], "newest": newest}
+    context: dict[str, Any] = {
+        "found": found,
+        "history_rows": [told_of(h.at, h.kind, h.id, h.type, h.data) for h in history],
+        "newest": newest,
+    }
     return show(request, "tenant.html", title=tenant, live=True, now=now, **context)
 
 

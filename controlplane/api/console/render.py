@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -21,6 +22,7 @@ from controlplane.domain.moments import when
 
 from .session import PATH, form_token
 
+_CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
 ASSETS: Final = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
@@ -77,7 +79,7 @@ def asset_address(name: str) -> str:
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
@@ -85,3 +87,10 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.filters["plain"] = plain
+    return made
+
+
+def plain(word: str) -> str:
+    """A state as people write it: `rolledBack` is rolled back."""
+    return _CAPITAL.sub(lambda found: f" {found[0].lower()}", word)

@@ -72,6 +72,7 @@ class Stage:
     rows: Fleet
     transactions: Transactions
     world: World
+    front: Front
     cluster: SimulatedCluster
     tools: RolloutTools
     gates: list[Gate] = field(default_factory=list)
@@ -152,10 +153,11 @@ async def stage(database: Database) -> AsyncIterator[Stage]:
     rows.basics()
     transactions = Transactions(Urls(platform=database.platform, engine=database.engine))
     world = World(seed=1)
-    cluster = SimulatedCluster(CLUSTER, LocalBackend(Front(world)), world.clock)
+    front = Front(world)
+    cluster = SimulatedCluster(CLUSTER, LocalBackend(front), world.clock)
     await cluster.start()
     await cluster.install()
-    stage = Stage(rows, transactions, world, cluster, RolloutTools(open=transactions.platform))
+    stage = Stage(rows, transactions, world, front, cluster, RolloutTools(open=transactions.platform))
     sweep = asyncio.create_task(stage.worker("one").sweep_forever())
     yield stage
     for runner in stage.runners:

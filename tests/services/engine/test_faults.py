@@ -49,6 +49,26 @@ async def test_an_owner_refused_by_a_higher_seal_goes_one_above_it(stage: Stage)
     clean(stage)
 
 
+async def test_a_cluster_that_goes_away_in_the_middle_is_waited_for_and_nothing_is_blamed(stage: Stage) -> None:
+    await installed(stage, "abcd")
+    stage.rows.release("2.0")
+    stage.rows.config("strategies", "one-by-one", {**QUICK, "limits": {"inFlight": 1}})
+    rollout = await stage.start("2.0", "one-by-one")
+
+    async def one_is_verified() -> bool:
+        return "verified" in stage.targets(rollout).values()
+
+    await until_read(one_is_verified)
+    await stage.cluster.control("trouble", mode="unavailable", times=6)
+    await stage.cluster.control("trouble", mode="hang", times=1)
+    await stage.cluster.control("trouble", mode="error", times=3)
+    assert await stage.over(rollout, within=60) == "succeeded"
+    assert [trouble.times for trouble in stage.front.troubles] == [0, 0, 0], "each was met"
+    assert set(stage.targets(rollout).values()) == {"verified"}
+    assert stage.rows.ask("select count(*) from holds") == [(0,)]
+    clean(stage)
+
+
 async def test_a_target_whose_content_is_missing_is_stuck_and_the_others_go_on(stage: Stage) -> None:
     await installed(stage, "abcd")
     stage.rows.release("2.0")
