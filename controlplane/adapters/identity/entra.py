@@ -6,11 +6,12 @@ The library keeps a token until shortly before it ends, and reads the federated 
 from __future__ import annotations
 
 from pathlib import Path
-
-from azure.core.exceptions import AzureError
-from azure.identity.aio import WorkloadIdentityCredential
+from typing import TYPE_CHECKING
 
 from controlplane.ports.gates import MetricsError
+
+if TYPE_CHECKING:  # takes a while to import, and most installations never need it
+    from azure.identity.aio import WorkloadIdentityCredential
 
 
 class EntraToken:
@@ -26,6 +27,9 @@ class EntraToken:
 
     async def get(self) -> str:
         """The token; raises MetricsError without the words of the identity provider, which may quote what it was sent."""
+        from azure.core.exceptions import AzureError
+        from azure.identity.aio import WorkloadIdentityCredential
+
         try:
             self._credential = self._credential or WorkloadIdentityCredential(**self._trust)
             return (await self._credential.get_token(self._scope)).token

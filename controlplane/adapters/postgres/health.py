@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from functools import cache
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -59,5 +58,7 @@ def _standby(replicated: bool, *, required: bool) -> Part:
 
 @cache
 def _revisions() -> tuple[str, frozenset[str]]:
+    from alembic.script import ScriptDirectory  # slow to import, and only who is asked how it is needs it
+
     scripts = ScriptDirectory.from_config(config("postgresql://"))
     return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
