@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from controlplane.adapters.fleet.cache import WATCHED, FleetCache
+from controlplane.adapters.fleet.cached import CachedReads
 from controlplane.adapters.fleet.explain import explain_pods
 from controlplane.adapters.fleet.signs import DRIFT_KINDS, Signs
-from controlplane.adapters.fleet.states import Quota, namespace_view
+from controlplane.adapters.fleet.states import namespace_view
 from controlplane.adapters.kubernetes.call_metrics import WATCH_LIVE
 from controlplane.adapters.kubernetes.capacity import Capacity
 from controlplane.adapters.kubernetes.config import load_client
@@ -27,7 +28,6 @@ from controlplane.adapters.kubernetes.writes import Writes
 from controlplane.domain.apps import Dependency
 from controlplane.domain.capacity import Room
 from controlplane.domain.disturbance import Circumstances, Nodes
-from controlplane.domain.health import WorkloadState
 from controlplane.ports.clusters import (
     Applied,
     DriftSign,
@@ -47,7 +47,7 @@ KINDS = tuple(Watched(api_version, kind, f"{kind.lower()}s") for api_version, ki
 _EXPLAINED = (("v1", "Pod"), ("v1", "Event"))
 
 
-class KubernetesCluster:
+class KubernetesCluster(CachedReads):
     """One cluster behind one API server address."""
 
     def __init__(self, name: str, transport: Transport) -> None:
@@ -116,34 +116,10 @@ class KubernetesCluster:
             self._watches.hurry()
             self._beat.hurry()
 
-    def live(self) -> bool:
-        """See `Cluster.live`."""
-        return self._cache.live()
-
-    def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
-        """See `Cluster.subscribe`."""
-        return self._cache.subscribe(on_change)
-
     def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
         """See `Cluster.listen_for_drift`."""
         self._drift.start()
         return self._signs.listen(on_sign)
-
-    def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
-        """See `Cluster.workloads`."""
-        return self._cache.workloads(namespace)
-
-    def namespace(self, name: str) -> NamespaceView | None:
-        """See `Cluster.namespace`."""
-        return self._cache.namespace(name)
-
-    def namespaces(self) -> list[NamespaceView]:
-        """See `Cluster.namespaces`."""
-        return self._cache.namespaces()
-
-    def quota(self, namespace: str) -> Quota | None:
-        """See `Cluster.quota`."""
-        return self._cache.quota(namespace)
 
     async def room(self) -> Room | None:
         """See `Cluster.room`."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from controlplane.adapters.fleet.cache import BEAT, WATCHED, FleetCache
+from controlplane.adapters.fleet.cached import CachedReads
 from controlplane.adapters.fleet.explain import explain_pods
 from controlplane.adapters.fleet.signs import Signs
-from controlplane.adapters.fleet.states import Quota, namespace_view
+from controlplane.adapters.fleet.states import namespace_view
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.front import Front
 from controlplane.adapters.simulated.remote import Backend, LocalBackend, RemoteBackend
@@ -17,7 +18,6 @@ from controlplane.domain.apps import Dependency
 from controlplane.domain.capacity import Room
 from controlplane.domain.disturbance import Circumstances, Nodes
 from controlplane.domain.errors import DependencyError
-from controlplane.domain.health import WorkloadState
 from controlplane.domain.names import JOB_FINALIZER
 from controlplane.ports.clusters import (
     Applied,
@@ -25,7 +25,6 @@ from controlplane.ports.clusters import (
     Fence,
     Identity,
     Manifest,
-    NamespaceChange,
     NamespaceView,
     ObjectRef,
 )
@@ -34,7 +33,7 @@ CHECK = 1.0
 """Seconds between two looks at whether the watches are still live."""
 
 
-class SimulatedCluster:
+class SimulatedCluster(CachedReads):
     """One simulated fleet as a Cluster."""
 
     def __init__(self, name: str, backend: Backend, clock: Clock | None = None) -> None:
@@ -91,33 +90,9 @@ class SimulatedCluster:
             detail = f"Cluster {self._name} let a probe past {' and '.join(passed)}. Install the fence before dispatching to it."
             raise DependencyError(detail, code="fence-unproven")
 
-    def live(self) -> bool:
-        """See `Cluster.live`."""
-        return self._cache.live()
-
-    def subscribe(self, on_change: Callable[[NamespaceChange], None]) -> Callable[[], None]:
-        """See `Cluster.subscribe`."""
-        return self._cache.subscribe(on_change)
-
     def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
         """See `Cluster.listen_for_drift`."""
         return self._signs.listen(on_sign)
-
-    def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
-        """See `Cluster.workloads`."""
-        return self._cache.workloads(namespace)
-
-    def namespace(self, name: str) -> NamespaceView | None:
-        """See `Cluster.namespace`."""
-        return self._cache.namespace(name)
-
-    def namespaces(self) -> list[NamespaceView]:
-        """See `Cluster.namespaces`."""
-        return self._cache.namespaces()
-
-    def quota(self, namespace: str) -> Quota | None:
-        """See `Cluster.quota`."""
-        return self._cache.quota(namespace)
 
     async def room(self) -> Room | None:
         """See `Cluster.room`: there are no nodes here."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import Body, Request, Response
+from fastapi import Body, Depends, Request, Response
 from pydantic import Field
 
 from controlplane.api.dependencies import Call, may
@@ -54,43 +55,58 @@ class RetryBody(Why):
 _NO_REASON, _FINISH, _ALL, _START = Why(), AbortBody(), RetryBody(), StartBody()
 
 
+@dataclass(frozen=True)
+class Order:
+    """A word to one rollout: whose it is, and the key under which it is given once."""
+
+    request: Request
+    rollout_id: uuid.UUID
+    key: str
+    call: Call
+
+    async def give(self, word: Word, body: dict[str, Any]) -> Response:
+        """Append the command, or give the first answer again."""
+
+        async def effect(uow: UnitOfWork) -> Answer:
+            return _answer(self.request, await give(uow, self.rollout_id, word, body, self.call.actor))
+
+        return await once(self.call, self.key, effect, transaction=self.call.platform())
+
+
+def _order(
+    request: Request, rollout_id: uuid.UUID, key: IdempotencyKey, call: Annotated[Call, may("rollouts.control")]
+) -> Order:
+    return Order(request, rollout_id, key, call)
+
+
 @router.post("/v1/rollouts/{rollout_id}:pause", operation_id="pauseRollout", status_code=202, response_model=Commanded)
 async def pause(
-    request: Request,
-    rollout_id: uuid.UUID,
-    key: IdempotencyKey,
-    call: Annotated[Call, may("rollouts.control")],
+    order: Annotated[Order, Depends(_order)],
     body: Annotated[Why, Body()] = _NO_REASON,
 ) -> Response:
     """Dispatch nothing from now on; what is in flight finishes."""
-    return await _give(request, call, key, rollout_id, "pause", {"reason": body.reason})
+    return await order.give("pause", {"reason": body.reason})
 
 
 @router.post(
     "/v1/rollouts/{rollout_id}:resume", operation_id="resumeRollout", status_code=202, response_model=Commanded
 )
 async def resume(
-    request: Request,
-    rollout_id: uuid.UUID,
-    key: IdempotencyKey,
-    call: Annotated[Call, may("rollouts.control")],
+    order: Annotated[Order, Depends(_order)],
     body: Annotated[Why, Body()] = _NO_REASON,
 ) -> Response:
     """Go on after a pause."""
-    return await _give(request, call, key, rollout_id, "resume", {"reason": body.reason})
+    return await order.give("resume", {"reason": body.reason})
 
 
 @router.post("/v1/rollouts/{rollout_id}:abort", operation_id="abortRollout", status_code=202, response_model=Commanded)
 async def abort(
-    request: Request,
-    rollout_id: uuid.UUID,
-    key: IdempotencyKey,
-    call: Annotated[Call, may("rollouts.control")],
+    order: Annotated[Order, Depends(_order)],
     body: Annotated[AbortBody, Body()] = _FINISH,
 ) -> Response:
     """End it: nothing more starts; what is in flight finishes or goes back."""
     words = {"inFlight": body.in_flight, "reason": body.reason}
-    return await _give(request, call, key, rollout_id, "abort", words)
+    return await order.give("abort", words)
 
 
 @router.post(
@@ -100,24 +116,23 @@ async def abort(
     response_model=Commanded | StartedView,
 )
 async def retry(
-    request: Request,
-    rollout_id: uuid.UUID,
-    key: IdempotencyKey,
-    call: Annotated[Call, may("rollouts.control")],
+    order: Annotated[Order, Depends(_order)],
     body: Annotated[RetryBody, Body()] = _ALL,
 ) -> Response:
     """Give targets that did not get through the same content again: in this rollout, or in a new one if this one is over."""
-    async with call.platform() as uow:
-        head = await head_of(uow, rollout_id)
+    async with order.call.platform() as uow:
+        head = await head_of(uow, order.rollout_id)
     if RolloutState(head.state) not in ROLLOUT_OVER:
-        return await _give(request, call, key, rollout_id, "retry", retry_body(body.tenants))
+        return await order.give("retry", retry_body(body.tenants))
 
     async def again() -> Ask:
-        async with call.platform() as uow:
+        async with order.call.platform() as uow:
             return await ask_again(uow, head, body.tenants)
 
-    origin: dict[str, object] = {"kind": "retry", "retryOf": str(rollout_id), "reason": body.reason}
-    return await start_asked(request, call, key, again, "start", None, origin, body.accept_no_way_back)
+    origin: dict[str, object] = {"kind": "retry", "retryOf": str(order.rollout_id), "reason": body.reason}
+    return await start_asked(
+        order.request, order.call, order.key, again, "start", None, origin, body.accept_no_way_back
+    )
 
 
 @router.post("/v1/rollouts/{rollout_id}:start", operation_id="startDraft", status_code=202, response_model=Commanded)
@@ -138,15 +153,6 @@ async def start_draft(
         plan = made.plan if made else None
         done = await begin_draft(uow, rollout_id, plan, call.actor, body.accept_no_way_back)
         return _answer(request, done)
-
-    return await once(call, key, effect, transaction=call.platform())
-
-
-async def _give(
-    request: Request, call: Call, key: str, rollout_id: uuid.UUID, word: Word, body: dict[str, Any]
-) -> Response:
-    async def effect(uow: UnitOfWork) -> Answer:
-        return _answer(request, await give(uow, rollout_id, word, body, call.actor))
 
     return await once(call, key, effect, transaction=call.platform())
 
