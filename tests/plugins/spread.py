@@ -16,14 +16,22 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 CLUSTER: Final = "cluster"
-_FOLDERS: Final = ("tests/cluster/", "tests/faults/")
+_PLACES: Final = (
+    "tests/cluster/",
+    "tests/faults/test_cluster_troubles.py",
+    "tests/faults/test_operation_killed.py",
+    "tests/faults/test_stopped_by_5xx.py",
+    "tests/faults/test_waits_for_room.py",
+    "tests/faults/test_worker_killed.py",
+    "tests/faults/test_zombie.py",
+)
 _PARAMETER: Final = "[kubernetes"
 _USES: Final = frozenset({"control_plane", "cluster_kubeconfig"})
 
 
 def group_of(nodeid: str) -> str:
     """The tests that must run in one process share a name; any other test is alone under its own."""
-    return CLUSTER if nodeid.startswith(_FOLDERS) or _PARAMETER in nodeid else nodeid
+    return CLUSTER if nodeid.startswith(_PLACES) or _PARAMETER in nodeid else nodeid
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
@@ -44,5 +52,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _USES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.cluster)
             if group_of(item.nodeid) != CLUSTER:
-                advice = "move it to tests/cluster or tests/faults, or let `kubernetes` be its first parameter"
+                advice = "move it to tests/cluster, or name its file in tests/plugins/spread.py, or let `kubernetes` be its first parameter"
                 item.warn(pytest.PytestWarning(f"it uses the control plane outside of the group: {advice}"))
