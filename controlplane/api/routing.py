@@ -65,14 +65,14 @@ class StrictRoute(APIRoute):
         inner = super().get_route_handler()
         _read_by_alias(self)
         known = _query_names(self)
-        takes_json = _takes_json(self)
+        json_type = _json_type(self)
 
         async def handle(request: Request) -> Response:
             _refuse_unknown_parameters(known, request)
             if self.authenticated:
                 request.state.principal = await _principal(request)
-            if takes_json:
-                _refuse_other_types(request)
+            if json_type:
+                _refuse_other_types(request, json_type)
             receive = await _bounded(request, self.body_limit)
             strict = StrictRequest(request.scope, receive)
             await _check_body(strict)
@@ -137,18 +137,20 @@ def _query_names(route: APIRoute) -> frozenset[str]:
     return frozenset(field.alias for field in fields if isinstance(field.field_info, params.Query))
 
 
-def _takes_json(route: APIRoute) -> bool:
+def _json_type(route: APIRoute) -> str:
+    """The media type of the route's JSON body; empty if its body is none or something else."""
     info = route.body_field.field_info if route.body_field else None
-    return getattr(info, "media_type", None) == "application/json"
+    media_type = str(getattr(info, "media_type", ""))
+    return media_type if media_type == "application/json" or media_type.endswith("+json") else ""
 
 
-def _refuse_other_types(request: Request) -> None:
+def _refuse_other_types(request: Request, wanted: str) -> None:
     """Say plainly what curl's default media type would make a riddle."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
     if not empty and kind != "application/json" and not kind.endswith("+json"):
         said = kind or "no media type"
-        raise UnsupportedMediaError(f"The body came as {said}. Send JSON with `Content-Type: application/json`.")
+        raise UnsupportedMediaError(f"The body came as {said}. Send JSON with `Content-Type: {wanted}`.")
 
 
 async def _bounded(request: Request, limit: int) -> Receive:

@@ -69,6 +69,8 @@ async def test_a_body_of_another_media_type_is_refused_with_the_right_one(api: A
         "/v1/keys", json=WISH, headers={"content-type": "application/merge-patch+json; charset=utf-8"}
     )
     assert odd.status_code == 201
+    patched = await admin.patch("/v1/tenants/acme-fr", content=b"{}", headers={"content-type": "text/plain"})
+    assert "application/merge-patch+json" in str(problem(patched, 415, "unsupported-media-type")["detail"])
 
 
 async def test_a_nul_character_is_refused_wherever_it_hides(api: Api) -> None:
