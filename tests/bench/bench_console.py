@@ -21,7 +21,7 @@ CONDITIONS = f"{SIZE} tenants, one rollout of all under way and one that failed,
 _BUSY = """
     update rollouts set state = 'running', started_at = now();
     update targets set state = (array['verified','soak','pending','stuck'])[1 + position % 4], reason = 'web 0/2 ready';
-    update environments set health = (array['healthy','healthy','progressing','unhealthy'])[1 + hashtext(tenant) & 3];
+    update environments set health = (array['healthy','healthy','progressing','unhealthy'])[1 + (hashtext(tenant) & 3)];
     insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
         select 'rollout', (select id from rollouts limit 1), 100000 + n, 'dev.seawall.rollout.target-verified.v1', 't-' || n % 10000,
                '{"state": "verified", "wave": "all"}', now() - n * interval '0.3 seconds' from generate_series(1, 20000) n;
