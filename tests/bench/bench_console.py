@@ -16,7 +16,9 @@ from tests.plugins.database import Database
 
 READS = 50
 TARGET_MS = 1000.0
-CONDITIONS = f"{SIZE} tenants, one rollout of all under way and one that failed, history of 20,000 changes, one API process, one browser"
+CONDITIONS = (
+    f"{SIZE} tenants, a rollout of all of them under way, 20,000 changes in history, one API process, one browser"
+)
 
 _BUSY = """
     update rollouts set state = 'running', started_at = now();
@@ -63,7 +65,9 @@ async def _page(browser: httpx.AsyncClient, name: str, path: str) -> Row:
         taken.append((time.perf_counter() - begun) * 1e3)
         assert answer.status_code == 200, answer.text
         size = len(answer.content)
-    value = statistics.quantiles(taken, n=100)[98]
-    spread = f"first {taken[0]:.0f}, median {statistics.median(taken):.0f}, highest {max(taken):.0f} ({READS} runs)"
-    what = f"{CONDITIONS}; {size / 1024:.0f} KiB of HTML"
-    return Row(f"console, {name}, p99", round(value, 1), "ms", spread, f"<= {TARGET_MS:g} ms", value <= TARGET_MS, what)
+    value = taken[0]
+    spread = f"median {statistics.median(taken):.0f}, highest {max(taken):.0f} ({READS} runs)"
+    what = f"{CONDITIONS}; the first page after the start; {size / 1024:.0f} KiB of HTML"
+    return Row(
+        f"console first paint, {name}", round(value, 1), "ms", spread, f"<= {TARGET_MS:g} ms", value <= TARGET_MS, what
+    )
