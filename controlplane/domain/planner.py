@@ -22,10 +22,10 @@ from controlplane.domain.plans import (
     hash_of,
 )
 from controlplane.domain.quantities import Limit
-from controlplane.domain.ruling import gates_for
+from controlplane.domain.ruling import ASK_AGAIN, gates_for
 from controlplane.domain.selectors import selector_from
 from controlplane.domain.stakes import StakeLimits, stake_limits, stake_notes, too_much_at_stake, with_stakes
-from controlplane.domain.strategies import Strategy, Success
+from controlplane.domain.strategies import GateSpec, Strategy, Success
 from controlplane.domain.targets import PlanInputs, TargetFacts
 from controlplane.domain.waves import CutResult, CutWave, cut
 
@@ -135,10 +135,15 @@ def _waves(cuts: Sequence[CutWave], inputs: PlanInputs, limits: ResolvedLimits) 
     for wave, gates in zip(cuts, ruled, strict=True):
         after = clock.after(wave.targets, wave.spec.soak, work, limits)
         planned = _wave(wave, inputs, work, limits, clock.early, after.late)
-        own = planned.before
-        waves.append(planned.model_copy(update={"before": (*own, *(gate for gate in gates if gate not in own))}))
+        again = (ASK_AGAIN,) if inputs.ruling.watched else ()
+        added = {"before": _joined(planned.before, gates), "before_each": _joined(planned.before_each, again)}
+        waves.append(planned.model_copy(update=added))
         clock = after
     return tuple(waves)
+
+
+def _joined(own: tuple[GateSpec, ...], more: tuple[GateSpec, ...]) -> tuple[GateSpec, ...]:
+    return (*own, *(gate for gate in more if gate not in own))
 
 
 def _start(inputs: PlanInputs) -> datetime:

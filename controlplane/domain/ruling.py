@@ -17,6 +17,8 @@ from controlplane.domain.strategies import GateSpec
 type Test = Callable[[str, Mapping[str, Any]], bool]
 """Evaluates an expression over variables within limits; raises InvalidError where that fails."""
 
+ASK_AGAIN: Final[GateSpec] = {"rules": {}}
+"""The gate that asks the rules once more, before each target."""
 UNCLEAR: Final = "rule-unclear"
 REFUSED: Final = "rule-refused"
 
@@ -114,7 +116,7 @@ def _evaluate(rule: Rule, case: Case, test: Test) -> bool | str:
 
 def gates_for(ruling: Ruling, waves: Sequence[frozenset[str]]) -> list[tuple[GateSpec, ...]]:
     """The gates that rules add before each wave, given each wave's tenants."""
-    added: list[list[GateSpec]] = [[{"rules": {}}] if ruling.watched else [] for _ in waves]
+    added: list[list[GateSpec]] = [[] for _ in waves]
     for hit in ruling.hits:
         then, tenants = hit.rule.spec.then, frozenset(hit.tenants)
         touched = [index for index, members in enumerate(waves) if members & tenants]

@@ -18,7 +18,7 @@ from .burn_rate import BurnRateGate
 from .capacity import CapacityGate
 from .control_group import ControlGroupGate
 from .evidence import EvidenceGate
-from .invariants import InvariantsGate
+from .invariants import InvariantsGate, unpaired
 from .metric import MetricGate
 from .notice import NoticeGate
 from .provenance import ProvenanceGate
@@ -63,6 +63,7 @@ def check_gates(strategy: Strategy) -> None:
             can = ", ".join(sorted(name for name, one in GATES.items() if isinstance(one, TargetGate))) or "none"
             detail = f"gate kind {kind!r} gives no verdict for a single target; it stands before, during or after. These do: {can}"
             found.append(FieldError(pointer(at), detail))
+    found += [FieldError(pointer(at), detail) for at, detail in unpaired(strategy)]
     if found:
         raise InvalidError(
             f"A gate can't be used: {found[0].pointer}: {found[0].detail}", code="invalid-strategy", errors=found

@@ -21,7 +21,7 @@ from controlplane.domain.names import Name
 from controlplane.domain.priorities import class_name
 from controlplane.domain.probes import Probed, ProbeSpec, probe_step
 from controlplane.domain.quantities import Duration, parse_percent
-from controlplane.domain.strategies import Percent
+from controlplane.domain.strategies import GateSpec, Percent, Strategy
 from controlplane.domain.tiers import TierSpec
 from controlplane.domain.wire import Wire
 from controlplane.gates.scenes import subjects, together
@@ -86,12 +86,14 @@ class InvariantsGate:
         before = scene.key.place in BEFORE
         tenants = subjects(scene) if before else scene.changed
         targets = await ports.facts.targets(scene.rollout_id, tenants)
-        asked = [t for t in targets.values() if before or t.state in SETTLED]
+        first = {t.tenant for t in scene.plan.waves[scene.key.wave].targets if t.from_version is None}
+        asked = [t for t in targets.values() if t.tenant not in first and (before or t.state in SETTLED)]
         classes = await _classes(ports.facts)
         probed = await asyncio.gather(*(_probe(spec, scene, one, classes, ports) for one in asked))
         now = {one.tenant: found for one, found in zip(asked, probed, strict=True)}
         was = {} if before else _was(spec.name, await ports.facts.seen(scene.rollout_id, scene.key.wave, self.kind))
         shown = {t: _shown(found, was.get(t)) for t, found in now.items()}
+        shown |= {t.tenant: {"first": True} for t in targets.values() if t.tenant in first}
         return {"name": spec.name, "at": scene.now.isoformat(), "targets": shown}
 
     def judge(self, spec: InvariantsSpec, scene: GateScene, evidence: Evidence) -> Judged:
@@ -112,7 +114,9 @@ class InvariantsGate:
 
 
 def _judge(spec: InvariantsSpec, shown: Mapping[str, Any], *, before: bool) -> Judged:
-    """One tenant: its numbers are known, and (after) none breaks its check."""
+    """One tenant: its numbers are known, and (after) none breaks its check. One that ran nothing before has nothing to compare."""
+    if shown.get("first"):
+        return Judged(Verdict.PASS, "it is installed for the first time, so there is nothing to compare")
     if shown["error"]:
         return Judged(Verdict.UNKNOWN, f"could not measure: {shown['error']}")
     lacking = [check.result for check in spec.checks if check.result not in shown["numbers"]]
@@ -189,5 +193,29 @@ def _was(name: str, seen: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, 
         if evidence.get("name") != name:
             continue
         own = {tenant: evidence.get("target")} if tenant else evidence.get("targets") or {}
-        found |= {one: shown["numbers"] for one, shown in own.items() if shown and not shown.get("error")}
+        found |= {one: shown["numbers"] for one, shown in own.items() if shown and shown.get("numbers")}
     return found
+
+
+def unpaired(strategy: Strategy) -> list[tuple[tuple[str | int, ...], str]]:
+    """Gates that compare after the change, in waves where none of the same name counts before it: they could never say anything."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for number, wave in enumerate(strategy.waves):
+        counted = {_name(gate) for gate in (*wave.before, *wave.before_each)}
+        later: list[tuple[tuple[str | int, ...], GateSpec]] = [
+            (("waves", number, "after", i), gate) for i, gate in enumerate(wave.after)
+        ]
+        later += [(("during", i), gate) for i, gate in enumerate(strategy.during)]
+        for at, gate in later:
+            name = _name(gate)
+            if name and name not in counted:
+                found.append(
+                    (at, f"wave {wave.name} has no invariants gate {name!r} in before or beforeEach to compare with")
+                )
+    return found
+
+
+def _name(gate: GateSpec) -> str:
+    """The name of an invariants gate; empty for any other."""
+    body = gate.get("invariants")
+    return str(body.get("name", "")) if isinstance(body, Mapping) else ""

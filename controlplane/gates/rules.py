@@ -1,8 +1,8 @@
-"""rules: the risk rules that refuse are asked once more before a wave starts.
+"""rules: the risk rules that refuse are asked once more before a target starts.
 
-A plan is made hours or days before its last wave: by then the financial close may have begun. Seawall puts this gate before every wave of a plan
-while a rule that refuses looks at calendars; a strategy may name it as well. It waits while a rule refuses a tenant of the wave; a rule that can't be
-evaluated is `unknown`.
+A plan is made hours or days before its last wave: by then the financial close may have begun. Seawall puts this gate before every target of a plan
+(`beforeEach`) while a rule that refuses looks at calendars; a strategy may name it as well. It waits while a rule refuses the tenant; a rule that
+can't be evaluated is `unknown`.
 """
 
 from __future__ import annotations

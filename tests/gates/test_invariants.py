@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from controlplane.domain.errors import InvalidError
 from controlplane.domain.gating import GateKey, Verdict
+from controlplane.domain.strategies import parse_strategy
+from controlplane.gates import GATES, check_gates
 from controlplane.gates.invariants import Check, InvariantsGate, InvariantsSpec, broken_by
 from tests.gates.scene import scene
 from tests.support.charts import IMAGE
@@ -96,3 +99,20 @@ def test_each_check_compares_as_it_says(check: dict[str, Any], was: float, now: 
 def test_a_check_that_makes_no_sense_is_refused(check: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Check.model_validate({"result": "x", **check})
+
+
+def test_a_tenant_that_ran_nothing_before_has_nothing_to_compare() -> None:
+    gate, first = InvariantsGate(), {"targets": {"a": {"first": True}}}
+    assert gate.judge(SPEC, scene("a"), first).verdict is Verdict.PASS
+    assert gate.judge(SPEC, AFTER, first).verdict is Verdict.PASS
+
+
+def test_a_gate_that_compares_needs_one_of_its_name_that_counts_before() -> None:
+    body = {"invariants": SPEC.model_dump(mode="json", by_alias=True)}
+    wave = {"name": "all", "cut": {"percent": "100%"}}
+    check_gates(parse_strategy({"waves": [{**wave, "beforeEach": [body], "after": [body]}]}, gates=GATES))
+    check_gates(parse_strategy({"waves": [{**wave, "before": [body]}], "during": [body]}, gates=GATES))
+    for lonely in ({"waves": [{**wave, "after": [body]}]}, {"waves": [wave], "during": [body]}):
+        with pytest.raises(InvalidError) as refused:
+            check_gates(parse_strategy(lonely, gates=GATES))
+        assert "no invariants gate 'stock' in before or beforeEach" in refused.value.errors[0].detail

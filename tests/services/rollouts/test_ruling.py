@@ -89,7 +89,7 @@ async def test_inventory_before_a_peak_needs_a_rehearsal_younger_than_three_days
         await register_evidence(uow, "odoo", "18.0", EvidenceWish(kind="rehearsal", at=uow.now), actor="ci")
     made = await plan(planning)
     assert made.excluded == ()
-    assert made.waves[0].before == ({"rules": {}},)
+    assert (made.waves[0].before, made.waves[0].before_each) == ((), ({"rules": {}},))
     later = replace(tools, times=Calendars(starts_in=timedelta(days=30)))
     assert (await plan(later)).excluded == ()
 
