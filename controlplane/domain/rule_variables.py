@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from controlplane.domain.names import digest_of
 from controlplane.domain.releases import ReleaseSpec
@@ -29,6 +29,11 @@ class CalendarTime:
     active: bool
     ends: datetime | None = None
     starts: datetime | None = None
+
+
+type TimesByZone = Mapping[str, Mapping[str, CalendarTime]]
+"""Time zone -> calendar -> what it says there: times without a zone are the tenant's own."""
+UTC_ZONE: Final = "UTC"
 
 
 def release_variable(
@@ -91,13 +96,13 @@ class CaseMaker:
         releases: Mapping[str, Mapping[str, Any]],
         rollout: Mapping[str, Any],
         calendars: Mapping[str, str],
-        times: Mapping[str, CalendarTime] | str,
+        times: TimesByZone | str,
         now: datetime,
     ) -> None:
         self._releases = {version: (one, digest_of(one)) for version, one in releases.items()}
         self._rollout = (rollout, digest_of(rollout))
         self._selectors: dict[str, Selector] = {name: parse_selector(text) for name, text in calendars.items()}
-        self._calendars: dict[tuple[str, ...], tuple[Mapping[str, Any], str]] = {}
+        self._calendars: dict[tuple[str, tuple[str, ...]], tuple[Mapping[str, Any], str]] = {}
         self._times = times
         self._now = now
 
@@ -108,6 +113,7 @@ class CaseMaker:
         version: str,
         values_hash: str,
         values: Mapping[str, Any] | None,
+        zone: str = UTC_ZONE,
     ) -> Case:
         """One tenant's case. `values` None, or calendars that nobody can read: a rule that asks for them is unclear."""
         known: dict[str, tuple[Mapping[str, Any], str]] = {
@@ -126,16 +132,18 @@ class CaseMaker:
         if isinstance(self._times, str):
             unknown["calendar"] = self._times
         else:
-            known["calendar"] = self._calendar(self._times, seen)
+            known["calendar"] = self._calendar(self._times.get(zone, {}), seen, zone)
         variables = {name: one for name, (one, _) in known.items()}
         return Case(str(tenant["name"]), variables, {name: same for name, (_, same) in known.items()}, unknown)
 
-    def _calendar(self, times: Mapping[str, CalendarTime], seen: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
+    def _calendar(
+        self, times: Mapping[str, CalendarTime], seen: Mapping[str, str], zone: str
+    ) -> tuple[Mapping[str, Any], str]:
         mine = tuple(name for name, selector in self._selectors.items() if selector.matches(seen))
-        if mine not in self._calendars:
+        if (zone, mine) not in self._calendars:
             made = calendar_variable(times, mine, self._now)
-            self._calendars[mine] = (made, digest_of(made))
-        return self._calendars[mine]
+            self._calendars[zone, mine] = (made, digest_of(made))
+        return self._calendars[zone, mine]
 
 
 def _attested(body: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from controlplane.domain.errors import InvalidError
 from controlplane.domain.gating import Judged, Verdict
 from controlplane.domain.requests import RolloutRequest
 from controlplane.domain.rule_variables import (
-    CalendarTime,
     CaseMaker,
+    TimesByZone,
     release_variable,
     rollout_variable,
     tenant_variable,
@@ -98,7 +98,8 @@ async def _cases(rules: Sequence[Rule], scene: GateScene, facts: Facts, ports: G
     versions = sorted({target.release for target in targets.values()})
     releases = {version: await _release(facts, app, version, scene) for version in versions}
     calendars = {c.name: CalendarSpec.model_validate(c.spec) for c in await facts.configured("calendars")}
-    times = await _times(ports, calendars, scene) if "calendar" in uses else {}
+    zones = sorted({target.zone for target in targets.values()})
+    times = await _times(ports, calendars, zones, scene) if "calendar" in uses else {}
     hashes = {(t.tenant, t.values_hash) for t in targets.values()} if "values" in uses else set()
     values = await facts.values(hashes) if hashes else {}
     wish = await facts.wish(scene.rollout_id) or RolloutRequest(app=app, kind=scene.plan.kind, strategy="unknown")
@@ -115,7 +116,7 @@ def _case(
     seen = labels_of(target.labels, tenant=target.tenant, environment=target.environment, **where)
     tenant = tenant_variable(seen, target.labels, orders=target.orders_per_hour, running=running)
     given = values.get((target.tenant, target.values_hash))
-    return maker.case(tenant, seen, target.release, target.values_hash, given)
+    return maker.case(tenant, seen, target.release, target.values_hash, given, target.zone)
 
 
 async def _release(facts: Facts, app: str, version: str, scene: GateScene) -> dict[str, Any]:
@@ -127,11 +128,11 @@ async def _release(facts: Facts, app: str, version: str, scene: GateScene) -> di
 
 
 async def _times(
-    ports: GatePorts, calendars: Mapping[str, CalendarSpec], scene: GateScene
-) -> Mapping[str, CalendarTime] | str:
+    ports: GatePorts, calendars: Mapping[str, CalendarSpec], zones: Sequence[str], scene: GateScene
+) -> TimesByZone | str:
     if ports.times is None:
         return "this process reads no calendars"
     try:
-        return await ports.times.at(calendars, "UTC", scene.now)
+        return {zone: await ports.times.at(calendars, zone, scene.now) for zone in zones}
     except InvalidError as error:
         return error.detail

@@ -30,6 +30,7 @@ class TargetFact:
     uid: str
     epoch: int
     orders_per_hour: float = 0.0
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

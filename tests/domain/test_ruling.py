@@ -184,7 +184,11 @@ def test_calendars_are_seen_by_those_they_select_and_what_is_attested_has_an_age
     release = release_variable(None, {}, proven=False, now=now)
     request = RolloutRequest(release="odoo/1", strategy="s", reason="VAT")
     maker = CaseMaker(
-        {"1": release}, rollout_variable("odoo", request, "s"), {"close-fr": "country=fr", "peak": ""}, times, now
+        {"1": release},
+        rollout_variable("odoo", request, "s"),
+        {"close-fr": "country=fr", "peak": ""},
+        {"UTC": times},
+        now,
     )
 
     def seen(country: str) -> Case:

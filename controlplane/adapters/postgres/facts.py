@@ -32,7 +32,7 @@ _EVIDENCE = text(
 _TARGETS = text(
     """
     select t.tenant, t.environment, e.cluster, e.namespace, n.region, n.tier, n.labels, t.release_version, t.values_hash,
-           t.state, coalesce(e.uid, ''), e.epoch, coalesce(cast(n.exposure ->> 'ordersPerHour' as float8), 0)
+           t.state, coalesce(e.uid, ''), e.epoch, coalesce(cast(n.exposure ->> 'ordersPerHour' as float8), 0), n.time_zone
     from targets t
     join environments e on (e.tenant, e.environment) = (t.tenant, t.environment)
     join tenants n on n.tenant = t.tenant

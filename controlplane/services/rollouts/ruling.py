@@ -14,8 +14,9 @@ from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.errors import InvalidError
 from controlplane.domain.requests import Ask
 from controlplane.domain.rule_variables import (
-    CalendarTime,
+    UTC_ZONE,
     CaseMaker,
+    TimesByZone,
     release_variable,
     rollout_variable,
     tenant_variable,
@@ -84,9 +85,10 @@ async def rule(
         why = (Rule(name, version, spec, frozenset()), "this process evaluates no expressions")
         return Ruling(unclear={row.tenant: why for row in snapshot.targets})
     rules = [Rule(name, v, spec, uses_of(tools.expressions, spec)) for name, (v, spec) in sorted(book.specs.items())]
-    times: Mapping[str, CalendarTime] | str = await _times(tools, rules, book, now)
+    zones = {place.tenant: place.zone for place in snapshot.attachments.places}
+    times = await _times(tools, rules, book, frozenset(zones.values()), now)
     values = await _repeated_values(tools, ask, rules)
-    cases = await asyncio.to_thread(_cases, _Reading(ask, snapshot, book, times, values, now), offered)
+    cases = await asyncio.to_thread(_cases, _Reading(ask, snapshot, book, times, zones, values, now), offered)
     return await asyncio.to_thread(rule_on, rules, cases, tools.expressions.test)
 
 
@@ -99,15 +101,15 @@ def uses_of(expressions: Expressions, spec: RuleSpec) -> frozenset[str]:
 
 
 async def _times(
-    tools: RolloutTools, rules: Sequence[Rule], book: RuleBook, now: datetime
-) -> Mapping[str, CalendarTime] | str:
+    tools: RolloutTools, rules: Sequence[Rule], book: RuleBook, zones: frozenset[str], now: datetime
+) -> TimesByZone | str:
     """What the calendars say now, or a sentence on why nobody knows."""
     if not any("calendar" in rule.uses for rule in rules):
         return {}
     if tools.times is None:
         return "this process reads no calendars"
     try:
-        return await tools.times.at(book.calendars, "UTC", now)
+        return {zone: await tools.times.at(book.calendars, zone, now) for zone in sorted(zones | {UTC_ZONE})}
     except InvalidError as error:
         return error.detail
 
@@ -129,7 +131,8 @@ class _Reading:
     ask: Ask
     snapshot: Snapshot
     book: RuleBook
-    times: Mapping[str, CalendarTime] | str
+    times: TimesByZone | str
+    zones: Mapping[str, str]
     values: Mapping[tuple[str, str], Any]
     now: datetime
 
@@ -150,7 +153,8 @@ def _cases(reading: _Reading, offered: Mapping[str, Offer]) -> list[Case]:
         offer = offered.get(row.tenant)
         if isinstance(offer, Given):
             values = _values(reading, row.tenant, offer)
-            found.append(maker.case(_tenant(row), labels_seen(row), offer.version, offer.values_hash, values))
+            zone = reading.zones.get(row.tenant, UTC_ZONE)
+            found.append(maker.case(_tenant(row), labels_seen(row), offer.version, offer.values_hash, values, zone))
     return found
 
 

@@ -14,6 +14,7 @@ import pytest
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.endpoints import HttpEndpoints
 from controlplane.adapters.engine_metrics import PrometheusMeters
+from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.postgres.asks import PostgresAsks
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
@@ -109,6 +110,7 @@ class Stage:
             facts=PostgresFacts(self.transactions.engine),
             signatures=OfflineSignatures(),
             expressions=Cel(),
+            times=ICalendars(),
             notices=PostgresNotices(self.transactions),
         )
 
