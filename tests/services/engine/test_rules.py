@@ -13,6 +13,7 @@ from tests.adapters.test_icalendars import ics
 from tests.contract.fleets import until_read
 
 from .conftest import Stage
+from .test_evidence_gates import attest
 
 WHEN = 'release.database.change != "none" && "close" in calendar.active'
 
@@ -26,12 +27,8 @@ def close(stage: Stage, begins: timedelta, selector: str) -> None:
 
 async def test_a_close_that_begins_between_two_waves_holds_whom_it_is_about_until_it_is_over(stage: Stage) -> None:
     soak = {"for": "PT0S", "samples": 1}
-    pilot = {
-        "name": "pilot",
-        "cut": {"selector": "tenant=a"},
-        "soak": soak,
-        "after": [{"approval": {"group": "business"}}],
-    }
+    after = [{"evidence": {"require": [{"kind": "rehearsal"}]}}]
+    pilot = {"name": "pilot", "cut": {"selector": "tenant=a"}, "soak": soak, "after": after}
     stage.rows.config(
         "strategies", "two", {"waves": [pilot, {"name": "rest", "cut": {"percent": "100%"}, "soak": soak}]}
     )
@@ -51,11 +48,7 @@ async def test_a_close_that_begins_between_two_waves_holds_whom_it_is_about_unti
 
     await until_read(pilot_verified)
     close(stage, timedelta(seconds=-5), "tenant=b")
-    stage.rows.run(
-        "insert into votes (id, rollout_id, wave, place, idx, approver_group, person, plan_hash)"
-        " select gen_random_uuid(), id, 0, 'after', 0, 'business', 'ann', plan_hash from rollouts where id = %s",
-        rollout,
-    )
+    await attest(stage, "1.0", kind="rehearsal")
 
     async def held() -> bool:
         return stage.targets(rollout) == {"a": "verified", "b": "pending", "c": "verified"}
