@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from controlplane.domain.errors import InvalidError
@@ -77,10 +78,14 @@ class Ruling:
         if tenant in self.unclear:
             rule, why = self.unclear[tenant]
             return UNCLEAR, f"Rule {rule.ref} can't be evaluated for it, so nobody knows what it says: {why}"
-        for hit in self.hits:
-            if hit.rule.spec.then.refuse and tenant in hit.tenants:
-                return REFUSED, f"Rule {hit.rule.ref} refuses it: {hit.rule.spec.reason}"
-        return None
+        rule = self._refused.get(tenant)
+        return None if rule is None else (REFUSED, f"Rule {rule.ref} refuses it: {rule.spec.reason}")
+
+    @cached_property
+    def _refused(self) -> Mapping[str, Rule]:
+        """Tenant -> the first rule that refuses it."""
+        refusing = [hit for hit in self.hits if hit.rule.spec.then.refuse]
+        return {tenant: hit.rule for hit in reversed(refusing) for tenant in hit.tenants}
 
 
 def rule_on(rules: Sequence[Rule], cases: Sequence[Case], test: Test) -> Ruling:

@@ -111,13 +111,14 @@ async def _of_tenants(
             here, there = (bodies.get((one.tenant, h)) for h in (target.values_hash, one.values_hash))
             same = here is not None and there is not None and _without(here, spec) == _without(there, spec)
             equal[one.tenant, one.values_hash] = same
+    runs: dict[str, list[Ran]] = {}
+    for one, _ in mine:
+        runs.setdefault(one.tenant, []).append(one)
     shown: dict[str, Any] = {}
     for tenant, target in targets.items():
-        runs = [one for one, _ in mine if one.tenant == tenant]
-        same_release = [
-            _ran(r) | {"sameValues": equal[tenant, r.values_hash]} for r in runs if r.release == target.release
-        ]
-        shown[tenant] = {"release": target.release, "environment": bool(runs), "ran": same_release}
+        same = [r for r in runs.get(tenant, ()) if r.release == target.release]
+        ran = [_ran(r) | {"sameValues": equal[tenant, r.values_hash]} for r in same]
+        shown[tenant] = {"release": target.release, "environment": tenant in runs, "ran": ran}
     return shown
 
 
