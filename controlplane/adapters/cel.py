@@ -77,6 +77,7 @@ def _compiled(expression: str, pointer: str) -> cel.Program:
         raise ExpressionError(detail, errors=[FieldError(pointer, detail)]) from error
 
 
+@lru_cache(maxsize=1024)
 def nesting(expression: str) -> int:
     """How deep comprehensions lie in each other (text literals left out)."""
     code = _TEXT.sub('""', expression)

@@ -78,8 +78,10 @@ class Ruling:
         if tenant in self.unclear:
             rule, why = self.unclear[tenant]
             return UNCLEAR, f"Rule {rule.ref} can't be evaluated for it, so nobody knows what it says: {why}"
-        rule = self._refused.get(tenant)
-        return None if rule is None else (REFUSED, f"Rule {rule.ref} refuses it: {rule.spec.reason}")
+        refusing = self._refused.get(tenant)
+        if refusing is None:
+            return None
+        return REFUSED, f"Rule {refusing.ref} refuses it: {refusing.spec.reason}"
 
     @cached_property
     def _refused(self) -> Mapping[str, Rule]:

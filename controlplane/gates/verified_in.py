@@ -116,9 +116,9 @@ async def _of_tenants(
         runs.setdefault(one.tenant, []).append(one)
     shown: dict[str, Any] = {}
     for tenant, target in targets.items():
-        same = [r for r in runs.get(tenant, ()) if r.release == target.release]
-        ran = [_ran(r) | {"sameValues": equal[tenant, r.values_hash]} for r in same]
-        shown[tenant] = {"release": target.release, "environment": tenant in runs, "ran": ran}
+        like = [r for r in runs.get(tenant, ()) if r.release == target.release]
+        told = [_ran(r) | {"sameValues": equal[tenant, r.values_hash]} for r in like]
+        shown[tenant] = {"release": target.release, "environment": tenant in runs, "ran": told}
     return shown
 
 
