@@ -6,6 +6,7 @@ tenant: nobody knows what it would have said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ type Test = Callable[[str, Mapping[str, Any]], bool]
 
 ASK_AGAIN: Final[GateSpec] = {"rules": {}}
 """The gate that asks the rules once more, before each target."""
+_FIELD: Final = re.compile(r"\btenant\b(?:\s*\.\s*([A-Za-z_]\w*))?")
 UNCLEAR: Final = "rule-unclear"
 REFUSED: Final = "rule-refused"
 
@@ -97,8 +99,9 @@ def rule_on(rules: Sequence[Rule], cases: Sequence[Case], test: Test) -> Ruling:
     for rule in rules:
         known: dict[tuple[str, ...], bool | str] = {}
         true_of = []
+        fields = tenant_fields(rule.spec.when)
         for case in cases:
-            key = tuple(case.same.get(name, f"?{case.unknown.get(name)}") for name in sorted(rule.uses))
+            key = tuple(_sameness(case, name, fields) for name in sorted(rule.uses))
             if key not in known:
                 known[key] = _evaluate(rule, case, test)
             if known[key] is True:
@@ -109,6 +112,21 @@ def rule_on(rules: Sequence[Rule], cases: Sequence[Case], test: Test) -> Ruling:
             hits.append(Hit(rule, tuple(true_of)))
     watched = any(rule.spec.then.refuse and "calendar" in rule.uses for rule in rules)
     return Ruling(tuple(hits), unclear, watched)
+
+
+def tenant_fields(expression: str) -> tuple[str, ...] | None:
+    """The fields of `tenant` that an expression looks at; None where it looks at the whole. Tenants that are equal in them are one case."""
+    found = [match[1] for match in _FIELD.finditer(expression)]
+    return tuple(sorted(set(found))) if found and all(found) else None
+
+
+def _sameness(case: Case, name: str, fields: tuple[str, ...] | None) -> str:
+    """A text that is equal where what the rule sees of a variable is."""
+    if name not in case.same:
+        return f"?{case.unknown.get(name)}"
+    if name != "tenant" or fields is None:
+        return case.same[name]
+    return repr([case.variables["tenant"].get(field) for field in fields])
 
 
 def _evaluate(rule: Rule, case: Case, test: Test) -> bool | str:

@@ -22,7 +22,7 @@ from controlplane.domain.rule_variables import (
     tenant_variable,
 )
 from controlplane.domain.rules import RuleSpec
-from controlplane.domain.ruling import Case, Hit, Rule, Ruling, gates_for, rule_on
+from controlplane.domain.ruling import Case, Hit, Rule, Ruling, gates_for, rule_on, tenant_fields
 from controlplane.domain.targets import PlanInputs
 from tests.domain.fleet import NOW, RELEASE, strategy, target, wave
 
@@ -30,6 +30,9 @@ from tests.domain.fleet import NOW, RELEASE, strategy, target, wave
 def rule(name: str = "close", version: int = 3, uses: tuple[str, ...] = ("tenant",), **then: Any) -> Rule:
     spec = RuleSpec.model_validate({"when": "x", "then": then or {"refuse": True}, "reason": "Because."})
     return Rule(name, version, spec, frozenset(uses))
+
+
+USES = frozenset({"tenant"})
 
 
 def case(name: str, **variables: Any) -> Case:
@@ -52,6 +55,37 @@ def test_a_rule_is_true_of_those_its_expression_is_true_of_and_equal_cases_are_e
     found = rule_on([rule(uses=("release",))], cases, test)
     assert found.hits[0].tenants == ("a", "b", "c")
     assert asked == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("when", "fields"),
+    [
+        ('tenant.region == "w" && has(tenant.labels.brand)', ("labels", "region")),
+        ('"tenant" in tenant.labels', None),
+        ("size(tenant) > 3", None),
+        ("release.version == '1'", None),
+    ],
+)
+def test_only_the_fields_of_a_tenant_that_a_rule_looks_at_make_a_case(
+    when: str, fields: tuple[str, ...] | None
+) -> None:
+    assert tenant_fields(when) == fields
+
+
+def test_tenants_that_are_equal_in_what_a_rule_looks_at_are_evaluated_once() -> None:
+    asked: list[str] = []
+
+    def test(_: str, variables: Mapping[str, Any]) -> bool:
+        asked.append(variables["tenant"]["region"])
+        return bool(variables["tenant"]["region"] == "w")
+
+    looks = Rule(
+        "w", 1, RuleSpec.model_validate({"when": 'tenant.region == "w"', "then": {"refuse": True}, "reason": "r"}), USES
+    )
+    cases = [case(name, tenant={"name": name, "region": "w" if name < "d" else "e"}) for name in "abcdef"]
+    found = rule_on([looks], cases, test)
+    assert found.hits[0].tenants == ("a", "b", "c")
+    assert asked == ["w", "e"]
 
 
 def test_what_can_not_be_evaluated_stops_the_tenant_whatever_the_rule_would_do() -> None:
