@@ -18,8 +18,9 @@ from decimal import Decimal
 
 from controlplane.domain.plans import Peak, ResolvedLimits
 from controlplane.domain.quantities import Money
-from controlplane.domain.strategies import Soak
+from controlplane.domain.strategies import Soak, Windows
 from controlplane.domain.targets import DatabaseChange, Phase, PhaseDuration, TargetFacts
+from controlplane.domain.windows import NEVER, Attached, starts
 
 ASSUMED: Mapping[Phase, PhaseDuration] = {
     "preflight": PhaseDuration(1, 3),
@@ -87,9 +88,25 @@ class Clock:
         early = _later(self.early, (timedelta(seconds=work.p50) + soak.for_) * count)
         most = longest(work, soak)
         late = _later(self.late, times(most, count))
-        opens = [t.window_opens for t in targets if t.window_opens is not None]
+        opens = [t.window_opens for t in targets if t.window_opens is not None and t.window_opens != NEVER]
         last = max(opens, default=None)
         return Clock(early, late) if last is None else Clock(max(early, last), max(late, _later(last, most)))
+
+    def begun(self, targets: Sequence[TargetFacts], windows: Attached, policy: Windows, needs: timedelta) -> Clock:
+        """Move to when the first of a wave's targets may start, as windows allow."""
+        names = [t.tenant for t in targets]
+        wait = policy.wait if policy.then == "defer" else timedelta.max
+        return Clock(*(starts(windows, names, at, needs, wait)[0] for at in (self.early, self.late)))
+
+    def held(
+        self, targets: Sequence[TargetFacts], windows: Attached, policy: Windows, begun: Clock, takes: timedelta
+    ) -> Clock:
+        """The end of a wave that began at `begun`, no sooner than the last of its windows that it waits for lets it."""
+        names = [t.tenant for t in targets]
+        wait = policy.wait if policy.then == "defer" else timedelta.max
+        needs = timedelta(0) if policy.finish == "ignore" else takes
+        early, late = (starts(windows, names, at, needs, wait)[1] for at in (begun.early, begun.late))
+        return Clock(max(self.early, early), max(self.late, _later(late, takes)))
 
 
 def longest(work: WorkTime, soak: Soak) -> timedelta:

@@ -133,8 +133,12 @@ def _waves(cuts: Sequence[CutWave], inputs: PlanInputs, limits: ResolvedLimits) 
     waves = []
     ruled = gates_for(inputs.ruling, [frozenset(t.tenant for t in wave.targets) for wave in cuts])
     for wave, gates in zip(cuts, ruled, strict=True):
-        after = clock.after(wave.targets, wave.spec.soak, work, limits)
-        planned = _wave(wave, inputs, work, limits, clock.early, after.late)
+        policy, takes = inputs.strategy.windows, longest(work, wave.spec.soak)
+        needs = {"wave": times(takes, rounds(wave.targets, limits)), "target": takes, "ignore": timedelta(0)}
+        begun = clock.begun(wave.targets, inputs.windows, policy, needs[policy.finish])
+        after = begun.after(wave.targets, wave.spec.soak, work, limits)
+        after = after.held(wave.targets, inputs.windows, policy, begun, takes)
+        planned = _wave(wave, inputs, work, limits, begun.early, after.late)
         again = (ASK_AGAIN,) if inputs.ruling.watched else ()
         added = {"before": _joined(planned.before, gates), "before_each": _joined(planned.before_each, again)}
         waves.append(planned.model_copy(update=added))

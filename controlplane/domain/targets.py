@@ -14,6 +14,7 @@ from controlplane.domain.quota import Fit
 from controlplane.domain.ruling import Ruling
 from controlplane.domain.selectors import labels_of
 from controlplane.domain.strategies import Strategy
+from controlplane.domain.windows import Attached
 
 RolloutKind = Literal["deploy", "rollback", "values"]
 DatabaseChange = Literal["none", "reversible", "forward-only", "restore-required"]
@@ -146,7 +147,7 @@ class PlanInputs:
 
     `release` is None for a values change that keeps each target's release, and for a rollback to the last verified
     revision. `durations` is what history says; phases without history use documented assumptions.
-    `ruling`: what risk rules say of the targets.
+    `ruling`: what risk rules say of the targets; `windows`: when they are open.
     """
 
     kind: RolloutKind
@@ -162,4 +163,5 @@ class PlanInputs:
     not_before: datetime | None = None
     durations: Mapping[Phase, PhaseDuration] = field(default_factory=dict)
     ruling: Ruling = field(default_factory=Ruling)
+    windows: Attached = field(default_factory=Attached)
     fleet: FleetLimits = field(default_factory=FleetLimits)

@@ -232,6 +232,20 @@ class Attached:
         return None if group is None else self.groups[group]
 
 
+def starts(
+    attached: Attached, tenants: Iterable[str], at: datetime, needs: timedelta, patience: timedelta
+) -> tuple[datetime, datetime]:
+    """When the first and the last of these tenants may start from `at` on; whoever waits longer than `patience` is not waited for."""
+    times = []
+    for group in {attached.of.get(tenant) for tenant in tenants}:
+        found = None if group is None else opening(attached.groups[group], at, needs)
+        if found is None or found.open:
+            times.append(at)
+        elif found.until is not None and found.until - at <= patience:
+            times.append(found.until)
+    return (min(times), max(times)) if times else (at, at)
+
+
 @dataclass(frozen=True, slots=True)
 class WaveNeeds:
     """What a wave needs of windows: whose they are, how long one target takes, how long the wave (None: nobody asks)."""

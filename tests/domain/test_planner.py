@@ -19,6 +19,7 @@ from controlplane.domain.preview import preview_of
 from controlplane.domain.quota import Fit, Shortfall
 from controlplane.domain.strategies import Success
 from controlplane.domain.targets import Hold, Pin, PlanInputs, ReleaseFacts, TargetProblem
+from controlplane.domain.windows import Attached, Span, Worked, windows_of
 from tests.domain.fleet import NOW, RELEASE, fleet, inputs, strategy, target, wave
 
 REVISION_42 = {"base_revision": 42, "last_verified_revision": 42}
@@ -412,3 +413,28 @@ def test_ten_thousand_targets_are_planned_in_well_under_a_second() -> None:
     start = time.process_time()
     assert plan(given_inputs).size == 10_000
     assert time.process_time() - start < 1
+
+
+def test_a_later_wave_is_expected_when_a_window_opens_that_is_long_enough_for_it() -> None:
+    night = Worked(
+        "nights",
+        "allow",
+        tuple(Span(NOW + timedelta(hours=24 * n), NOW + timedelta(hours=24 * n + 6)) for n in range(9)),
+    )
+    windows = Attached((windows_of([night], "UTC"),), {"a": 0, "b": 0})
+    waves = (
+        {**wave("one", count=1), "soak": {"for": "PT5H"}},
+        {**wave("two", percent="100%"), "soak": {"for": "PT5H"}},
+    )
+    asked = inputs([target("a"), target("b")], strategy(*waves), windows=windows)
+    one, two = plan(asked).waves
+    assert (one.expected_from, two.expected_from) == (NOW, NOW + timedelta(hours=24))
+    assert two.expected_by < NOW + timedelta(hours=30)
+    never = strategy(*waves, windows={"wait": "PT1H"})
+    assert plan(inputs([target("a"), target("b")], never, windows=windows)).waves[1].expected_from < NOW + timedelta(
+        hours=24
+    )
+    ignored = strategy(*waves, windows={"finish": "ignore"})
+    assert plan(inputs([target("a"), target("b")], ignored, windows=windows)).waves[1].expected_from < NOW + timedelta(
+        hours=6
+    )

@@ -134,6 +134,7 @@ def _plan(
             not_before=request.not_before,
             durations=cast("Mapping[Phase, PhaseDuration]", snapshot.durations),
             ruling=ruling,
+            windows=windows,
             fleet=snapshot.fleet,
         )
     )
