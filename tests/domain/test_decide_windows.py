@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from controlplane.domain.counts import Counts
 from controlplane.domain.decide import PASSED_OVER, decide
 from controlplane.domain.engine import Memory, RolloutNow, TargetNow, TimeUp, WaveNow, tally_of
 from controlplane.domain.planner import plan
@@ -31,7 +32,8 @@ def memory(size: int, *, shut: int, wave: WaveState = WaveState.RUNNING, **windo
     order = tuple(targets)
     running = tally_of(WaveNow(0, "all", order, wave, started_at=NOW), targets.values())
     closed = Closed(dict.fromkeys(order[:shut], 0), {(0, 0): SHUT}, until=LATER)
-    return Memory("r", made, RolloutNow(RolloutState.RUNNING, NOW), [running], targets, closed=closed)
+    begun = RolloutNow(RolloutState.RUNNING, NOW)
+    return Memory("r", made, begun, [running], targets, closed=closed, counts=Counts(targets.values()))
 
 
 def deferred(target: TargetNow) -> TargetNow:
@@ -76,6 +78,7 @@ def test_a_wave_that_passed_opens_again_for_who_catches_up() -> None:
     known.targets[waits] = deferred(known.targets[waits])
     known.targets[passed] = replace(known.targets[passed], state=TargetState.VERIFIED)
     known.waves[0] = tally_of(known.waves[0], known.targets.values())
+    known.counts = Counts(known.targets.values())
     known.catch_up = {waits: None}
     known.rollout = replace(known.rollout, state=RolloutState.PAUSED)
     assert decide(known, (), NOW).target(waits).state is TargetState.DEFERRED
