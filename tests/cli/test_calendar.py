@@ -20,8 +20,8 @@ async def test_a_calendar_is_applied_shown_and_obeyed_by_a_tenants_windows(
     fleet.tenants(["acme-fr"])
     start = datetime.now(UTC) + timedelta(days=1)
     nights = ics((f"DTSTART:{start:%Y%m%d}T220000", "DURATION:PT6H", "RRULE:FREQ=DAILY", "SUMMARY:night shift"))
-    head = {"apiVersion": "seawall.dev/v1", "kind": "Calendar", "metadata": {"name": "nights"}}
-    file = tmp_path / "nights.json"
+    head = {"apiVersion": "seawall.dev/v1", "kind": "calendar", "metadata": {"name": "nights"}}
+    file = tmp_path / "nights.yaml"
     file.write_text(json.dumps({**head, "spec": {"ics": nights, "selector": "tenant=acme-fr"}}))
     applied = await admin("apply", "-f", str(file))
     assert applied.code == 0, applied.err
