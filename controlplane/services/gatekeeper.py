@@ -14,7 +14,7 @@ import structlog
 from controlplane.domain.asking import why_not_yet
 from controlplane.domain.engine import Memory, TargetNow, WaveNow
 from controlplane.domain.errors import SeawallError
-from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict
+from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Place, Verdict, refuses
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
@@ -111,24 +111,28 @@ class Gatekeeper:
             await asyncio.sleep(kind.interval(spec))
 
     def _news(self, key: GateKey, judged: Judged) -> bool:
-        """Whether a verdict must be heard: it differs, or it blames somebody who has not begun to go back."""
+        """Whether a verdict must be heard: it differs, blames somebody who has not begun to go back, or was unknown for too long."""
         said, wave = self._memory.gates[key], self._memory.waves[key.wave]
         if judged.verdict is Verdict.FAIL:
             blamed = [self._memory.targets[t] for t in judged.tenants if t in self._memory.targets]
             return said.verdict is not Verdict.FAIL or any(_must_go_back(target) for target in blamed)
         if wave.state is WaveState.FAILED:
             return False
-        return (judged.verdict, judged.reason) != (said.verdict, said.reason)
+        return (judged.verdict, judged.reason) != (said.verdict, said.reason) or refuses(said, self._now())
 
     async def _look(self, gate: GateNow, spec: Any, scene: GateScene) -> tuple[Evidence, Judged]:
         """One look. An error on our side is `unknown`: it blames nobody."""
         kind, looks = GATES[gate.kind], self._looks.setdefault(gate.key, [])
         try:
             evidence: dict[str, Any] = {**await kind.observe(spec, scene, self._ports), "looks": list(looks)}
+            judged = kind.judge(spec, scene, evidence)
         except SeawallError as error:
             log.warning("a gate could not be looked at", gate=gate.kind, code=error.code)
             return {"error": error.code}, Judged(Verdict.UNKNOWN, f"could not measure: {error.detail}")
-        judged = kind.judge(spec, scene, evidence)
+        except Exception:
+            log.exception("a gate is broken", gate=gate.kind)
+            sentence = "something went wrong inside Seawall; the log of the worker says what"
+            return {"error": "internal"}, Judged(Verdict.UNKNOWN, f"could not measure: {sentence}")
         if judged.look:
             looks.append(judged.look)
             del looks[:-LOOKS_KEPT]

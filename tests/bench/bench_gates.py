@@ -173,7 +173,9 @@ async def _round(stand: Stand, served: Scraped, source: Prometheus, names: list[
     """Seconds from the scrape of the first errors to the last commit that issued anything forward."""
     shops, version = Shops(names), f"{number}.0"
     served.page = shops.page
-    await served.sees(f'rate(requests_total{{tenant="{names[0]}"}}[5s]) > 5')
+    await served.sees(
+        f'rate(requests_total{{tenant="{names[0]}"}}[5s]) > 5 and on () (sum(rate(errors_total[5s])) == 0)'
+    )
     stand.rows.release(version)
     ask = Ask(RolloutRequest.model_validate({"release": f"odoo/{version}", "strategy": "stop"}))
     started = await plan_and_start(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -120,6 +120,39 @@ async def test_a_wave_without_data_is_not_done_until_there_is_some(stage: Stage,
     assert said == [("unknown", "the query gives no series")]
     prometheus.page = page(a=0.001, b=0.002)
     assert await stage.over(rollout) == "succeeded"
+
+
+async def test_a_wave_that_stays_unmeasured_longer_than_its_spec_bears_fails(stage: Stage, prometheus: Scraped) -> None:
+    stage.rows.config("strategies", "watched", watched("PT0S", unknown={"seconds": 1, "then": "fail"}))
+    stage.rows.release("1.0")
+    await stage.tenants(["a"])
+    stage.metrics_url = prometheus.url
+    rollout = await stage.start("1.0", "watched")
+    assert await stage.over(rollout) == "failed"
+    said = stage.rows.ask("select verdict, reason from gates where rollout_id = %s", rollout)
+    assert said == [("unknown", "the query gives no series")]
+    failed = stage.rows.ask("select code, reason from waves where rollout_id = %s", rollout)
+    assert failed == [("gate-failed", "gate metric: the query gives no series")]
+
+
+async def test_a_gate_with_a_fault_of_its_own_holds_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Never:
+        raise KeyError("values")
+
+    monkeypatch.setattr("controlplane.gates.metric.read", broken)
+    stage.rows.config("strategies", "watched", watched("PT0S"))
+    stage.rows.release("1.0")
+    await stage.tenants(["a"])
+    rollout = await stage.start("1.0", "watched")
+
+    async def held() -> list[Any]:
+        return stage.rows.ask("select reason from gates where rollout_id = %s and verdict = 'unknown'", rollout)
+
+    said = (await until_read(held))[0][0]
+    assert said == "could not measure: something went wrong inside Seawall; the log of the worker says what"
+    assert stage.state(rollout) == "running"
+    await stage.command(rollout, "abort", inFlight="rollBack")
+    await stage.over(rollout)
 
 
 async def test_who_turns_bad_after_the_wave_has_failed_goes_back_too(stage: Stage, prometheus: Scraped) -> None:
