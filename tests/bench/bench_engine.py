@@ -41,6 +41,8 @@ from tests.support.registry import Fleet
 
 CLUSTER = "aks-1"
 CAP = 50
+WIDE = 250
+"""A cap at which tenants don't wait for each other's pods: then the ledger's own pace shows."""
 STRATEGY = {
     "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT0S", "samples": 1}}],
     "limits": {"inFlight": CAP},
@@ -77,6 +79,7 @@ async def registry(cluster: Cluster, uids: dict[str, str]) -> AsyncIterator[Stan
             rows = Fleet(postgres.url())
             rows.basics()
             rows.config("strategies", "bench", STRATEGY)
+            rows.config("strategies", "wide", {**STRATEGY, "limits": {"inFlight": WIDE}})
             rows.tenants(list(uids), cluster=CLUSTER)
             statement = "update environments e set uid = x.uid from unnest(%s::text[], %s::text[]) as x(t, uid) where e.tenant = x.t"
             rows.run(statement, list(uids), list(uids.values()))
@@ -147,10 +150,12 @@ class Book(Silent):
         self.ticks.append(tick)
 
 
-async def _start(stand: Stand, version: str, artifact: bytes | None = None, **changes: Any) -> uuid.UUID:
+async def _start(
+    stand: Stand, version: str, artifact: bytes | None = None, *, strategy: str = "bench", **changes: Any
+) -> uuid.UUID:
     stand.rows.release(version, artifact, **changes)
     tools = RolloutTools(open=stand.database.platform)
-    ask = Ask(RolloutRequest.model_validate({"release": f"odoo/{version}", "strategy": "bench"}))
+    ask = Ask(RolloutRequest.model_validate({"release": f"odoo/{version}", "strategy": strategy}))
     return (await plan_and_start(tools, ask, actor="bench", origin={"kind": "person"})).id
 
 
@@ -179,18 +184,18 @@ def _check(stand: Stand, rollout: uuid.UUID) -> None:
 
 @dataclass(frozen=True)
 class Size:
-    """What one size of fleet gave: runs in this process, ledger rows of the last, the worker process's peak memory if it was asked for."""
+    """What one size of fleet gave: runs in this process and ledger rows of the last."""
 
     tenants: int
+    cap: int
     runs: list[Run]
     steps: int
     ticks: list[Tick]
-    worker_mb: float = 0.0
 
     @property
     def conditions(self) -> str:
         """How it was taken."""
-        return f"{self.tenants} tenants, cap {CAP}, simulated fleet in its own process, PostgreSQL 18 with fsync, {len(self.runs)} runs"
+        return f"{self.tenants} tenants, cap {self.cap}, simulated fleet in its own process, PostgreSQL 18 with fsync, {len(self.runs)} runs"
 
     def each(self, what: str) -> list[float]:
         """Milliseconds of CPU per tenant, by run: `cpu` of the driver, `database` of PostgreSQL."""
@@ -199,20 +204,20 @@ class Size:
 
 async def measure() -> list[Row]:
     """Durable steps per second with what they wait for it, what a tenant costs at 10,000 against 1,000, and the memory of it."""
-    small, large = await _size(1_000, runs=3), await _size(10_000, runs=1, by_worker=True)
-    return [*_speed(small), *_speed(large), *_costs(small), *_costs(large), *_growth(small, large)]
+    async with stand(1_000) as place:
+        await roll_out(place, "1.0")
+        small, fast = await _size(place, 1_000, runs=3), await _size(place, 1_000, runs=3, cap=WIDE)
+    async with stand(10_000) as place:
+        memory = await _by_worker(place, "1.0")
+        large = await _size(place, 10_000, runs=1)
+    return [*_speed(fast), *_costs(small), *_costs(large), *_growth(small, large, memory)]
 
 
-async def _size(tenants: int, runs: int, *, by_worker: bool = False) -> Size:
-    async with stand(tenants) as place:
-        memory = await _by_worker(place, "1.0") if by_worker else 0.0
-        if not by_worker:
-            await roll_out(place, "1.0")
-        book = Book()
-        done = [await roll_out(place, f"2.{n}", meters=book) for n in range(runs)]
-        newest = "select count(*) from steps where subject_id = (select max(id::text)::uuid from rollouts)"
-        steps = int(place.rows.ask(newest)[0][0])
-    return Size(tenants, done, steps, book.ticks, memory)
+async def _size(place: Stand, tenants: int, runs: int, *, cap: int = CAP) -> Size:
+    book, strategy = Book(), "bench" if cap == CAP else "wide"
+    done = [await roll_out(place, f"{cap}.{n}", meters=book, strategy=strategy) for n in range(runs)]
+    newest = "select count(*) from steps where subject_id = (select max(id::text)::uuid from rollouts)"
+    return Size(tenants, cap, done, int(place.rows.ask(newest)[0][0]), book.ticks)
 
 
 async def _by_worker(place: Stand, version: str) -> float:
@@ -264,11 +269,11 @@ def _costs(size: Size) -> list[Row]:
     ]
 
 
-def _growth(small: Size, large: Size) -> list[Row]:
+def _growth(small: Size, large: Size, memory: float) -> list[Row]:
     def both(size: Size) -> float:
         return statistics.median(a + b for a, b in zip(size.each("cpu"), size.each("database"), strict=True))
 
-    ratio, memory = both(large) / both(small), large.worker_mb
+    ratio = both(large) / both(small)
     what = "CPU of the driver and of PostgreSQL"
     process = "peak of a whole worker process that drives a rollout of 10,000 and observes 10,000 environments"
     return [
