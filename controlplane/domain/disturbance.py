@@ -89,6 +89,10 @@ class Excuse:
     reason: str
 
 
+ASKING = Excuse("asking", "what surrounds it is being asked")
+"""Holds a target for the moment that the question takes; it excuses nothing."""
+
+
 def excuse_of(nodes: Nodes, around: Circumstances, touched: frozenset[str] = frozenset()) -> Excuse | None:
     """Say why a target's ill health is not the release's doing, or None. The first cause found is named.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controlplane.domain.decide_wave import judge_soak, progress_due_at
+from controlplane.domain.disturbance import ASKING
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, GateNow, Verdict, refuses
@@ -45,6 +46,8 @@ def granted(target: TargetNow, *, epoch: int, revision: int, migrates: bool, pru
         waits_until=None,
         expected=(),
         judgement=None,
+        excused_since=None,
+        excused_at=None,
     )
 
 
@@ -77,6 +80,8 @@ def granted_onward(target: TargetNow, *, epoch: int, now: datetime) -> TargetNow
         expected=(),
         judgement=None,
         ill_since=None,
+        excused_since=None,
+        excused_at=None,
     )
 
 
@@ -150,7 +155,7 @@ def want_back(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
 
 
 def _strand(draft: Draft, target: TargetNow, code: str, reason: str) -> None:
-    draft.move(target, TargetState.STUCK, event="target-stuck", code=code, reason=reason, wants="")
+    draft.move(target, TargetState.STUCK, event="target-stuck", code=code, reason=reason, wants="", ill_since=None)
 
 
 def take_look(draft: Draft, change: Looked) -> int:
@@ -187,6 +192,11 @@ def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
     It counts as ill meanwhile, so nothing more is dispatched by its rollout. After the excuse has passed it has one progress
     deadline to recover; after the wave's `disturbanceLimit` it goes back, unblamed.
     """
+    if look.excuse == ASKING:
+        if target.ill_since is None:
+            draft.put(replace(target, ill_since=draft.now, judgement=look.judgement))
+        draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
+        return True
     success = plan_of(draft, target).success
     excuse = look.excuse
     recovering = target.excused_at is not None and draft.now < progress_due_at(target.excused_at, success)
@@ -197,22 +207,21 @@ def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
         _give_up_waiting(draft, target, look)
         return True
     at = draft.now if excuse else target.excused_at
-    reason = excuse.reason if excuse else target.reason
     waiting = replace(
         target,
         excused_since=since,
         excused_at=at,
         ill_since=target.ill_since or draft.now,
         judgement=look.judgement,
-        code="disturbed",
-        reason=reason,
     )
+    if target.state is not TargetState.ROLLING_BACK:  # why it goes back stays its reason
+        waiting = replace(waiting, code="disturbed", reason=excuse.reason if excuse else target.reason)
     same = (target.code, target.reason, target.ill_since) == (waiting.code, waiting.reason, waiting.ill_since)
     if same:
         draft.remember(waiting)
     else:
         draft.put(waiting)
-    if target.code != "disturbed" and excuse is not None:
+    if target.excused_since is None and excuse is not None:
         draft.tell("target-disturbed", {"code": excuse.code, "reason": excuse.reason}, tenant=target.tenant)
     draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
     return True
@@ -229,9 +238,10 @@ def _give_up_waiting(draft: Draft, target: TargetNow, look: Looked) -> None:
 
 def _recovered(draft: Draft, target: TargetNow) -> TargetNow:
     """A target that is well again after a disturbance: as if it had never been."""
-    if target.excused_since is None:
+    if target.excused_since is None and target.ill_since is None:
         return target
-    return draft.put(replace(target, excused_since=None, excused_at=None, ill_since=None, code="", reason=""))
+    well = replace(target, excused_since=None, excused_at=None, ill_since=None)
+    return draft.put(replace(well, code="", reason="") if target.code == "disturbed" else well)
 
 
 def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
@@ -320,6 +330,7 @@ def _look_going_back(draft: Draft, target: TargetNow, look: Looked) -> None:
     if not look.live:
         draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
     elif look.judgement.health is Health.HEALTHY:
+        target = _recovered(draft, target)
         draft.move(target, TargetState.ROLLED_BACK, event="target-rolled-back")
     elif look.judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
         if _held(draft, target, look):

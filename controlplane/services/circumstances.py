@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from controlplane.domain.apps import Dependency
-from controlplane.domain.disturbance import Circumstances, Excuse, excuse_of
+from controlplane.domain.disturbance import ASKING, Circumstances, Excuse, excuse_of
 from controlplane.domain.engine import Memory, TargetNow
 from controlplane.domain.errors import SeawallError
 from controlplane.ports.clusters import Cluster
@@ -16,7 +16,6 @@ from controlplane.ports.clusters import Cluster
 ASK_SECONDS = 2.0
 FRESH_SECONDS = 3.0
 """How long an answer counts; while a target stays ill it is asked again."""
-ASKING = Excuse("circumstances-unknown", "what surrounds it is being asked")
 
 
 class Surveyor:

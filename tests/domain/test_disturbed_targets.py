@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from controlplane.domain.decide import decide
-from controlplane.domain.disturbance import Excuse
+from controlplane.domain.disturbance import ASKING, Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Looked, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.health import Health, Judgement
@@ -92,6 +92,18 @@ def test_one_that_recovers_soaks_afresh_and_nothing_is_held_against_it() -> None
     assert look(verifying, WELL, after=timedelta(minutes=3))[0].state is TargetState.SOAK
 
 
+def test_while_it_is_asked_a_target_holds_but_gains_no_time_by_it() -> None:
+    for known in (soaking(), memory(TargetState.VERIFY)):
+        target, draft = look(known, ILL, ASKING)
+        assert target.state in (TargetState.SOAK, TargetState.VERIFY)
+        assert (target.code, draft.forward, draft.take().events) == ("", (), ())
+        assert look(known, ILL, after=timedelta(minutes=1, seconds=1))[0].failed
+    verifying = memory(TargetState.VERIFY)
+    look(verifying, ILL, ASKING)
+    target, _ = look(verifying, WELL, after=timedelta(minutes=2))
+    assert (target.state, target.ill_since, verifying.waves[0].ill) == (TargetState.SOAK, None, 0)
+
+
 def test_after_the_limit_it_goes_back_without_blame() -> None:
     known = soaking()
     for minutes in range(1, 31):
@@ -104,9 +116,11 @@ def test_after_the_limit_it_goes_back_without_blame() -> None:
 
 
 def test_a_way_back_that_is_disturbed_waits_instead_of_being_stuck() -> None:
-    known = memory(TargetState.ROLLING_BACK, failed=True)
+    known = memory(TargetState.ROLLING_BACK, failed=True, code="unhealthy", reason="crash loop")
     assert look(known, ILL, LOST)[0].state is TargetState.ROLLING_BACK
-    assert look(known, WELL, after=timedelta(minutes=2))[0].state is TargetState.ROLLED_BACK
+    back, _ = look(known, WELL, after=timedelta(minutes=2))
+    assert (back.state, back.reason, back.ill_since) == (TargetState.ROLLED_BACK, "crash loop", None)
+    assert known.waves[0].ill == 0
     assert look(memory(TargetState.ROLLING_BACK, failed=True), ILL)[0].state is TargetState.STUCK
 
 

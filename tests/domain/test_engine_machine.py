@@ -20,7 +20,7 @@ from controlplane.domain.consequences import consequence_of
 from controlplane.domain.counts import Counts
 from controlplane.domain.decide import decide
 from controlplane.domain.dispatch import Asked, Started, screen, start
-from controlplane.domain.disturbance import Excuse
+from controlplane.domain.disturbance import ASKING, Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import (
     CATCHES_UP,
@@ -214,7 +214,7 @@ class EngineMachine(RuleBasedStateMachine):
         data=st.data(),
         how=st.sampled_from(sorted(HEALTH)),
         seconds=st.integers(0, 40),
-        excuse=st.sampled_from([None, None, Excuse("node-away", "node n1 is gone")]),
+        excuse=st.sampled_from([None, None, Excuse("node-away", "node n1 is gone"), ASKING]),
     )
     def somebody_looks(self, data: st.DataObject, how: str, seconds: int, excuse: Excuse | None) -> None:
         self.now += timedelta(seconds=seconds)
