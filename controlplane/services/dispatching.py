@@ -51,9 +51,10 @@ class Dispatcher:
         rows = await tx.lock_environments(asked, app, environment)
         onward, forward = screen(draft, rows, {tenant: self._facts(draft, tenant, prepared) for tenant in asked})
         scopes = {scope for tenant in (*onward, *forward) for scope in needs_of(draft, tenant)}
+        scopes |= {FLEET_IN_FLIGHT} if draft.forward else set()
         budgets = await tx.lock_budgets(scopes)
         frozen = self._memory.frozen
-        if forward:
+        if draft.forward:  # also if nobody is left of them: what held them back may have been taken away
             frozen = await tx.frozen(frozen, list(self._memory.targets))
             budgets = _past_freezes(budgets, frozen)
             forward = [] if frozen.all_reason else [tenant for tenant in forward if tenant not in frozen.tenants]

@@ -40,6 +40,7 @@ from controlplane.services.dispatching import Dispatcher
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.freezes import FreezeWish, freeze, thaw
 from controlplane.services.limits import apply_limits
+from controlplane.services.openings import Openings
 from controlplane.services.preparing import Preparer
 from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
@@ -111,8 +112,10 @@ class Dispatching:
         dispatcher = Dispatcher(cast("Gate", Answering()), loaded)
         preparer = Preparer(self._store, memory.id, loaded.app)
         changes = self._answers([memory.targets[one.tenant] for one in loaded.open_phases])
+        openings = Openings(self._store, memory)
         now = loaded.now
         while memory.rollout.state not in ROLLOUT_OVER:
+            await openings.look(now)
             draft = decide(memory, changes, now)
             first = draft.take()
             prepared, _ = await preparer.prepare([draft.target(t) for t in (*draft.onward, *draft.forward)])

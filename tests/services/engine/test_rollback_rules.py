@@ -5,12 +5,15 @@ from __future__ import annotations
 from controlplane.adapters.simulated.profile import FaultRule, Profile
 from controlplane.domain.disturbance import Circumstances, Node, Nodes, PodView
 from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.domain.tiers import ClusterSpec
+from controlplane.services.configuration.kinds import KINDS
+from controlplane.services.configuration.objects import put_object
 from controlplane.services.rollouts.prepare import prepare
 from controlplane.services.rollouts.start import plan_and_start
 from tests.contract.fleets import until_read
 from tests.support.charts import DEPLOYMENT, chart
 
-from .conftest import Stage
+from .conftest import CLUSTER, Stage
 from .test_driver import CAREFUL, broken, clean, installed
 
 WORKER = DEPLOYMENT.replace("web", "worker").replace(".Values.images.worker", ".Values.worker")
@@ -105,3 +108,26 @@ async def test_a_node_that_goes_during_the_wave_holds_it_and_blames_nobody(stage
     told = [t.split(".")[3] for (t,) in stage.rows.ask("select type from history where tenant = 'a' order by at, seq")]
     assert told[-3:] == ["target-failed", "target-rolling-back", "target-rolled-back"]
     assert "target-disturbed" in told
+
+
+async def test_waves_hold_on_a_cluster_that_somebody_says_is_under_upgrade_until_it_is_not(stage: Stage) -> None:
+    async def say(upgrade: str) -> None:
+        spec = ClusterSpec.model_validate({"region": "west", "upgrade": upgrade})
+        kind = next(kind for kind in KINDS if kind.plural == "clusters")
+        async with stage.transactions.platform() as uow:
+            await put_object(uow, kind, CLUSTER, spec, actor="ola", check=lambda _: None)
+
+    await installed(stage, "ab")
+    stage.rows.release("2.0")
+    await say("now")
+    rollout = await stage.start("2.0")
+
+    async def waits() -> bool:
+        codes = stage.rows.ask("select distinct state, code from targets where rollout_id = %s", rollout)
+        return codes == [("pending", "cluster-upgrading")]
+
+    await until_read(waits, 10)
+    assert stage.rows.ask("select count(*) from steps where subject_id = %s", rollout) == [(0,)]
+    await say("detect")
+    assert await stage.over(rollout) == "succeeded"
+    clean(stage)
