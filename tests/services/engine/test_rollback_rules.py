@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controlplane.adapters.simulated.profile import FaultRule, Profile
 from controlplane.domain.disturbance import Circumstances, Node, Nodes, PodView
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.domain.tiers import ClusterSpec
-from controlplane.services.configuration.kinds import KINDS
+from controlplane.services.configuration.kinds import KINDS, Kind
 from controlplane.services.configuration.objects import put_object
 from controlplane.services.rollouts.prepare import prepare
 from controlplane.services.rollouts.start import plan_and_start
@@ -113,7 +115,7 @@ async def test_a_node_that_goes_during_the_wave_holds_it_and_blames_nobody(stage
 async def test_waves_hold_on_a_cluster_that_somebody_says_is_under_upgrade_until_it_is_not(stage: Stage) -> None:
     async def say(upgrade: str) -> None:
         spec = ClusterSpec.model_validate({"region": "west", "upgrade": upgrade})
-        kind = next(kind for kind in KINDS if kind.plural == "clusters")
+        kind: Kind[Any] = next(kind for kind in KINDS if kind.plural == "clusters")
         async with stage.transactions.platform() as uow:
             await put_object(uow, kind, CLUSTER, spec, actor="ola", check=lambda _: None)
 
