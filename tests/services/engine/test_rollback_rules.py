@@ -63,7 +63,7 @@ async def test_a_rollback_that_fails_is_never_rolled_back_by_itself(stage: Stage
     assert await stage.over(started.id) == "failed"
     assert stage.targets(started.id) == {"a": "stuck"}
     reason = stage.rows.ask("select reason from targets where rollout_id = %s", started.id)[0][0]
-    assert "no verified revision to go back to" in reason
+    assert "A rollback is never rolled back by itself." in reason
     assert stage.rows.ask("select count(*) from steps where subject_id = %s and phase = 'back'", started.id) == [(0,)]
 
 
