@@ -11,6 +11,7 @@ from typing import Any, Final
 from controlplane.domain.rollout_views import RolloutTarget, RolloutView
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState
 from controlplane.ports.stores.approvals import VoteRow
+from controlplane.ports.stores.budgets import BreakerRecord
 from controlplane.ports.stores.freezes import FreezeRecord
 from controlplane.ports.stores.gates import GateRecord
 from controlplane.ports.stores.panel import FleetCounts
@@ -56,6 +57,7 @@ class Overview:
     """The fleet now."""
 
     counts: FleetCounts
+    breakers: Sequence[BreakerRecord]
     freezes: Sequence[FreezeRecord]
     holds: Sequence[HoldRecord]
     asking: Sequence[GateRecord]
@@ -75,6 +77,7 @@ async def overview(
     changes = await uow.looks.changes(since, cluster, app, None, _CHANGES + 1)
     return Overview(
         counts=await uow.panel.fleet(_ILL),
+        breakers=[one for one in await uow.budgets.breakers() if one.state],
         freezes=await uow.freezes.page(None, _ROLLOUTS, ended=False),
         holds=await uow.releases.holds(None, _ROLLOUTS, lifted=False) if may_see_holds else [],
         asking=await uow.gates.outstanding([app] if app else None, None, _ROLLOUTS),

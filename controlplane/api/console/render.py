@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from controlplane import __version__
 from controlplane.api.dependencies import container_of
+from controlplane.domain.breaker import breaker_name
 from controlplane.domain.moments import when
 
 from .session import PATH, form_token
@@ -88,6 +89,7 @@ def _templates() -> Environment:
         auto_reload=False,
     )
     made.filters["plain"] = plain
+    made.filters["breaker"] = breaker_name
     return made
 
 
