@@ -39,6 +39,7 @@ format: setup ## Fix what can be fixed
 	$(BIN)/ruff format .
 
 test: check ## Everything: lint, types, tests on real PostgreSQL, JetStream and kube-apiserver
+	@$(BIN)/python -m controlplane.adapters.kubernetes.local --build
 	$(BIN)/pytest -n $(WORKERS)
 
 demo: setup ## A fleet of 24 tenants, a good and a bad release, live (FLEET=simulated|local|kubeconfig)
