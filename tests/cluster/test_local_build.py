@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -73,3 +74,11 @@ def test_without_a_new_enough_go_on_path_the_locked_wheel_serves(tmp_path: Path)
     go = find_go({**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda _: None)
     answer = subprocess.run([go, "version"], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("go version go1.27")
+
+
+def test_a_build_alone_says_where_everything_is_and_starts_nothing() -> None:
+    build = [sys.executable, "-m", "controlplane.adapters.kubernetes.local", "--build"]
+    answer = subprocess.run(build, capture_output=True, text=True, check=True)
+    kube, prometheus = map(Path, answer.stdout.split())
+    assert (kube / "kube-apiserver").is_file()
+    assert (prometheus / "prometheus").is_file()

@@ -25,12 +25,20 @@ _PLACES: Final = (
     "tests/faults/test_worker_killed.py",
     "tests/faults/test_zombie.py",
 )
+_OF_THEIR_OWN: Final = (
+    "tests/cluster/test_admission_fence.py",
+    "tests/cluster/test_charts_install.py",
+    "tests/cluster/test_local_build.py",
+)
+"""Files that start a control plane of their own, or none: each stays together, beside the others."""
 _PARAMETER: Final = "[kubernetes"
 _USES: Final = frozenset({"control_plane", "cluster_kubeconfig"})
 
 
 def group_of(nodeid: str) -> str:
     """The tests that must run in one process share a name; any other test is alone under its own."""
+    if nodeid.startswith(_OF_THEIR_OWN):
+        return nodeid.partition("::")[0]
     return CLUSTER if nodeid.startswith(_PLACES) or _PARAMETER in nodeid else nodeid
 
 
