@@ -16,7 +16,12 @@ from controlplane.domain.releases import ReleaseSpec, release_digest
 from tests.support.charts import DIGEST, IMAGE, chart
 
 APP = "odoo"
-EVERYBODY_AT_ONCE = {"waves": [{"name": "all", "cut": {"percent": "100%"}}], "limits": {"inFlight": "100%"}}
+_SOON = {"for": "PT0S", "samples": 1}
+"""One look and no waiting: the default of three samples, a second apart, is two seconds of every test that rolls anything out."""
+EVERYBODY_AT_ONCE = {
+    "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": _SOON}],
+    "limits": {"inFlight": "100%"},
+}
 
 
 @dataclass

@@ -88,7 +88,7 @@ async def test_ill_tenants_freezes_and_holds_are_on_the_fleet_page(api: Api, fle
 async def test_an_open_breaker_stands_first_among_what_is_stopped(fleet: Fleet, log_in: LogIn) -> None:
     fleet.run(
         "insert into budgets (scope, breaker, breaker_detail) values ('fleet/inFlight', 'open',"
-        """ '{"code": "unhealthy", "reason": "6.0% of the fleet is not healthy", "since": "2026-11-24T22:00:00+00:00"}')"""
+        """ '{"code": "unhealthy", "reason": "6.0%% of the fleet is not healthy", "since": "2026-11-24T22:00:00+00:00"}')"""
     )
     page = await (await log_in("auditor")).get("/console")
     assert "Breaker of fleet open" in " ".join(page.text.split())

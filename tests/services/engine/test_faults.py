@@ -52,7 +52,11 @@ async def test_an_owner_refused_by_a_higher_seal_goes_one_above_it(stage: Stage)
 async def test_a_cluster_that_goes_away_in_the_middle_is_waited_for_and_nothing_is_blamed(stage: Stage) -> None:
     await installed(stage, "abcd")
     stage.rows.release("2.0")
-    stage.rows.config("strategies", "one-by-one", {**QUICK, "limits": {"inFlight": 1}})
+    stage.rows.config(
+        "strategies",
+        "one-by-one",
+        {"waves": [{"name": "all", "cut": {"percent": "100%"}, **QUICK}], "limits": {"inFlight": 1}},
+    )
     rollout = await stage.start("2.0", "one-by-one")
 
     async def one_is_verified() -> bool:
