@@ -22,6 +22,7 @@ from controlplane.domain.wire import Wire
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
 from .metric import SignalSpec, judge_unknown
+from .scenes import before_a_way_back
 from .signals import SHOWN, apart, ask, some, worst_first
 
 WHOLE = Decimal(100)
@@ -101,6 +102,8 @@ class BurnRateGate:
 
     def judge(self, spec: BurnRateSpec, scene: GateScene, evidence: Evidence) -> Judged:
         """Judge the windows together; a pair that can't be measured in full is unknown unless another one is over."""
+        if before_a_way_back(scene):
+            return Judged(Verdict.PASS, "a way back waits for no error budget")
         burns = _burns(spec, evidence, scene.now)
         over = [(pair, tenant) for pair in spec.pairs for tenant in burns.over(pair)]
         if over:

@@ -27,7 +27,7 @@ from controlplane.ports.clusters import Cluster
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
 from .metric import MetricGate, MetricSpec, UnknownLimit, read
-from .scenes import worst
+from .scenes import before_a_way_back, worst
 from .signals import some
 
 WHOLE = Decimal(100)
@@ -83,11 +83,15 @@ class CapacityGate:
 
     def judge(self, spec: CapacitySpec, scene: GateScene, evidence: Evidence) -> Judged:
         """All clusters and databases together."""
+        if before_a_way_back(scene):
+            return Judged(Verdict.PASS, "a way back waits for no room")
         clusters = [_judge_cluster(name, found) for name, found in evidence["clusters"].items()]
         return worst([*clusters, *_judge_databases(spec, scene, evidence)])
 
     def judge_each(self, spec: CapacitySpec, scene: GateScene, evidence: Evidence) -> Mapping[str, Judged]:
         """Each target by its own cluster and quota, and by the databases."""
+        if before_a_way_back(scene):
+            return dict.fromkeys(evidence["targets"], Judged(Verdict.PASS, "a way back waits for no room"))
         databases = _judge_databases(spec, scene, evidence)
         return {
             tenant: worst(

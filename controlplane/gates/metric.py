@@ -21,6 +21,7 @@ from controlplane.domain.wire import Wire
 from controlplane.ports.gates import Evidence, GatePorts, GateScene
 
 from .catalogue import CATALOGUE, Named, named
+from .scenes import before_a_way_back
 from .signals import SHOWN, Question, apart, ask, some, unknown_placeholders, worst_first
 
 Then = Literal["hold", "fail"]
@@ -210,6 +211,8 @@ class MetricGate:
 
     def judge(self, spec: MetricSpec, scene: GateScene, evidence: Evidence) -> Judged:
         """Judge this look together with those before it (`evidence["looks"]`, oldest first)."""
+        if before_a_way_back(scene):
+            return Judged(Verdict.PASS, "a way back waits for no measurement")
         look = read(spec, evidence, scene.now)
         looks = [*evidence.get("looks", []), look.text]
         if look.kind == "bad":

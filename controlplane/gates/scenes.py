@@ -24,6 +24,11 @@ def goes_back(scene: GateScene) -> bool:
     return scene.plan.kind == "rollback"
 
 
+def before_a_way_back(scene: GateScene) -> bool:
+    """Whether a way back would be held up before it starts: a service that suffers is what it is for."""
+    return scene.key.place in ("before", "beforeEach") and goes_back(scene)
+
+
 async def releases_of(scene: GateScene, facts: Facts) -> tuple[str, ...]:
     """The versions that the scene's tenants would get: the plan's, or (a change of values) whatever each has."""
     if scene.plan.release is not None:

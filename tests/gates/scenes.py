@@ -22,15 +22,18 @@ class NoVotes:
 
 
 class _NoPlan:
-    """A plan that no gate of these tests may look at."""
+    """A plan of which no gate of these tests may know more than its kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
     def __getattr__(self, name: str) -> Never:
         raise AssertionError(f"the plan was asked for {name}")
 
 
-def scene(*changed: str, now: datetime = NOW, place: Any = "during", **more: Any) -> GateScene:
+def scene(*changed: str, now: datetime = NOW, place: Any = "during", kind: str = "deploy", **more: Any) -> GateScene:
     """A wave that has changed these tenants, ten minutes after it began."""
-    no_plan: Any = _NoPlan()
+    no_plan: Any = _NoPlan(kind)
     plan: Plan = no_plan
     values: dict[str, Any] = {
         "rollout_id": uuid.UUID(int=1),

@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from controlplane.domain.gating import Verdict
+from controlplane.gates.burn_rate import BurnRateGate, BurnRateSpec
 from controlplane.gates.capacity import CapacityGate, CapacitySpec
+from controlplane.gates.metric import MetricGate, MetricSpec
 from tests.gates.scenes import NOW, ports, scene
 
 GATE = CapacityGate()
@@ -94,3 +96,17 @@ async def test_a_process_that_knows_no_clusters_measures_nothing() -> None:
 def test_a_spec_that_makes_no_sense_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CapacitySpec.model_validate(body)
+
+
+@pytest.mark.parametrize("place", ["before", "beforeEach"])
+def test_no_way_back_is_held_up_by_a_lack_of_room_of_measurements_or_of_budget(place: str) -> None:
+    here = scene("t-one", place=place, kind="rollback")
+    assert GATE.judge(SPEC, here, evidence(one=FULL)).verdict is Verdict.PASS
+    assert GATE.judge_each(SPEC, here, evidence(one=FULL))["t-one"].verdict is Verdict.PASS
+    nothing: dict[str, Any] = {"values": [], "asked": ["t-one"], "windows": {}}
+    metric = MetricSpec.model_validate({"use": "traefik-5xx"})
+    assert MetricGate().judge(metric, here, nothing).verdict is Verdict.PASS
+    budget = BurnRateSpec.model_validate({"use": "traefik-5xx", "objective": "99.9%"})
+    assert BurnRateGate().judge(budget, here, nothing).verdict is Verdict.PASS
+    during = scene("t-one", kind="rollback")
+    assert MetricGate().judge(metric, during, nothing).verdict is Verdict.UNKNOWN
