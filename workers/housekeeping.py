@@ -1,4 +1,6 @@
-"""What nobody asks for: opening the fleet when a freeze of everything has ended by time, looking after breakers, sealing the audit trail."""
+"""What nobody asks for: opening the fleet when a freeze of everything has ended by time, looking after breakers and
+emergencies that nobody looked at, sealing the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import structlog
 from controlplane.bootstrap import Container
 from controlplane.domain.errors import DependencyError
 from controlplane.services.breakers import keep_breakers
+from controlplane.services.emergencies import tell_overdue
 from controlplane.services.freezes import open_after_expiry
 
 from .sealing import Sealer
@@ -38,4 +41,9 @@ async def keep(container: Container, sealer: Sealer | None = None) -> None:
             log.info("a freeze of everything has ended by time; the fleet is open again")
     async with container.database.engine() as uow:
         container.meters.breakers(await keep_breakers(uow))
+    async with container.database.engine() as uow:
+        for late in await tell_overdue(uow):
+            log.warning(
+                "nobody has looked at an emergency in time", rollout=str(late.rollout_id), criterion=late.criterion
+            )
     await (sealer or Sealer(container)).step()

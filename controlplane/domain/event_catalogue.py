@@ -163,6 +163,7 @@ _EMERGENCY = _of(
             "A change took the emergency lane; somebody else looks at it afterwards.",
             ("criterion", "reason", "app", "targets", "leftOut", "person", "changeRef", "planHash"),
         ),
+        "overdue": ("Nobody looked at one in time.", ("criterion", "app", "person", "reviewBy")),
         "reviewed": ("Somebody looked at one.", ("finding", "note", "person", "criterion", "app")),
     },
 )

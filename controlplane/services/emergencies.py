@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.domain.emergencies import Criterion, EmergencyRequest, PlannedEmergency
@@ -14,6 +15,8 @@ from controlplane.ports.stores.emergencies import EmergencyRecord, Finding, Revi
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.configuration.objects import get_object
 from controlplane.services.people import all_names
+
+_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,15 @@ async def review(
     await uow.audit(looker.actor, "emergency.review", f"rollouts/{rollout_id}", detail=data)
     await uow.record("emergency", str(rollout_id), "reviewed", data=data)
     return await get(uow, rollout_id)
+
+
+async def tell_overdue(uow: UnitOfWork) -> Sequence[EmergencyRecord]:
+    """Tell, once for each, of emergencies that nobody looked at in time; gives those. Workers call it again and again."""
+    late = await uow.emergencies.newly_overdue(_AT_ONCE)
+    for one in late:
+        data = {"criterion": one.criterion, "app": one.app, "person": one.person, "reviewBy": one.review_by}
+        await uow.record("emergency", str(one.rollout_id), "overdue", data=data)
+    return late
 
 
 async def get(uow: UnitOfWork, rollout_id: uuid.UUID) -> EmergencyRecord:

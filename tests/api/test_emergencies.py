@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.services.emergencies import tell_overdue
 from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
 from tests.support.registry import Fleet
@@ -65,6 +66,11 @@ async def test_one_that_nobody_looked_at_in_time_is_overdue(api: Api, shop: Flee
     rollout = (await operator.post("/v1/rollouts", json=BODY)).json()["id"]
     shop.run("update emergencies set review_by = now()")
     assert (await operator.get(f"/v1/emergencies/{rollout}")).json()["state"] == "overdue"
+    for told in (1, 0):
+        async with api.container.database.engine() as uow:
+            assert len(await tell_overdue(uow)) == told
+    newest = (await operator.get("/v1/changes")).json()["items"][0]
+    assert (newest["type"], newest["id"]) == ("dev.seawall.emergency.overdue.v1", rollout)
 
 
 @pytest.mark.parametrize(

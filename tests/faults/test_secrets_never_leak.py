@@ -96,6 +96,7 @@ async def use(field_: Field, places: Places, url: str, first: str) -> str:
         assert "secret" not in again.json()
         secret = str(made.json()["secret"])
         assert (await client.get("/v1/audit", headers={"Authorization": f"Bearer {secret}"})).status_code == 200
+        await ask_in_vain(field_, client, headers)
         body = {"release": "odoo/1.0", "strategy": "all"}
         started = await client.post("/v1/rollouts", json=body, headers={**headers, "Idempotency-Key": "go"})
         assert started.status_code == 202, started.text
@@ -104,6 +105,24 @@ async def use(field_: Field, places: Places, url: str, first: str) -> str:
     assert await field_.over(started.json()["id"]) == ["succeeded"]
     places.kept["answers"] = b"\n".join(answers)
     return secret
+
+
+async def ask_in_vain(field_: Field, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """A rollout whose gates ask an endpoint that is away and one whose secret is broken, called off in the end."""
+    for name, env in (("away", "SEAWALL_SECRET_HOOK"), ("unsigned", "SEAWALL_SECRET_BROKEN")):
+        spec = {"url": "http://127.0.0.1:9/ask", "secrets": [{"env": env}]}
+        assert (await client.put(f"/v1/endpoints/{name}", json=spec, headers=headers)).status_code == 201
+    gates = [{"webhook": {"use": name}} for name in ("away", "unsigned")]
+    waves = [{"name": "all", "cut": {"percent": "100%"}, "before": gates}]
+    assert (await client.put("/v1/strategies/asking", json={"waves": waves}, headers=headers)).status_code == 201
+    body = {"release": "odoo/1.0", "strategy": "asking"}
+    started = await client.post("/v1/rollouts", json=body, headers={**headers, "Idempotency-Key": "ask"})
+    rollout = started.json()["id"]
+    unknown = "select count(*) from gates where verdict = 'unknown' and reason like 'could not ask%%'"
+    await until(lambda: field_.rows.ask(unknown) == [(2,)], what="both gates say that they could not ask")
+    await client.get(f"/v1/rollouts/{rollout}/gates", headers=headers)
+    await client.post(f"/v1/rollouts/{rollout}:abort", json={}, headers={**headers, "Idempotency-Key": "call-off"})
+    assert await field_.over(rollout) == ["aborted"]
 
 
 async def test_no_planted_secret_is_found_where_it_does_not_belong(

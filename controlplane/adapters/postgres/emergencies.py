@@ -36,6 +36,15 @@ _PAGE = text(
     order by e.rollout_id desc limit :limit
     """
 )
+_TURN = text("select pg_try_advisory_xact_lock(hashtextextended('overdue emergencies', 0))")
+_OVERDUE = text(
+    f"""
+    {_ALL} where e.review_by <= now() and v.rollout_id is null and not exists (
+      select 1 from history h where h.subject_kind = 'emergency' and h.subject_id = e.rollout_id::text
+        and h.type = 'dev.seawall.emergency.overdue.v1')
+    order by e.review_by limit :limit
+    """  # noqa: S608 -- a constant
+)
 _REVIEW = text(
     "insert into emergency_reviews (rollout_id, finding, note, actor, person)"
     " values (:rollout_id, :finding, :note, :actor, :person) on conflict do nothing returning true"
@@ -63,6 +72,12 @@ class PostgresEmergencies:
         apps = None if wanted.apps is None else sorted(wanted.apps)
         values = {"open": wanted.open, "apps": apps, "before": before, "limit": limit}
         return [EmergencyRecord(**row) for row in (await self._session.execute(_PAGE, values)).mappings()]
+
+    async def newly_overdue(self, limit: int) -> Sequence[EmergencyRecord]:
+        """Those nothing was told of yet."""
+        if not (await self._session.execute(_TURN)).scalar():
+            return []
+        return [EmergencyRecord(**row) for row in (await self._session.execute(_OVERDUE, {"limit": limit})).mappings()]
 
     async def review(self, review: Review) -> bool:
         """Write the look; the key lets one in."""

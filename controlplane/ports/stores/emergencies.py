@@ -70,6 +70,10 @@ class EmergencyStore(Protocol):
         """Newest first."""
         ...
 
+    async def newly_overdue(self, limit: int) -> Sequence[EmergencyRecord]:
+        """Those that nobody looked at in time and that nothing was told of; none while another worker is at it."""
+        ...
+
     async def review(self, review: Review) -> bool:
         """Write the look that closes one; False if somebody was first."""
         ...

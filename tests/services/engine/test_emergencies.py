@@ -170,6 +170,21 @@ async def _running(stage: Stage, rollout: uuid.UUID) -> None:
     await until_read(look)
 
 
+async def test_an_open_breaker_holds_it_whatever_else_it_may_pass(stage: Stage) -> None:
+    slow = await fleet(stage, freezes=True)
+    async with stage.transactions.platform() as uow:
+        stop = await freeze(uow, FreezeWish(None, "Black Friday"), actor="zoe")
+    stage.rows.run("update budgets set breaker = 'open', version = version + 1 where scope = 'fleet/inFlight'")
+    rollout = await urgent(stage, "tenant=fr-1", freezes=[str(stop.id)])
+    await _running(stage, rollout)
+    await stage.command(rollout, "pause")
+    assert stage.rows.ask("select count(*) from steps where subject_id = %s", rollout) == [(0,)]
+    stage.rows.run("update budgets set breaker = '', version = version + 1 where scope = 'fleet/inFlight'")
+    await stage.command(rollout, "resume")
+    assert await stage.over(rollout) == "succeeded"
+    await stage.command(slow, "abort", inFlight="finish")
+
+
 async def test_what_may_not_be_left_out_is_refused_before_anything_starts(stage: Stage) -> None:
     slow = await fleet(stage, maxTargets=1)
     before = stage.rows.ask("select count(*) from rollouts")
