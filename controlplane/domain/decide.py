@@ -31,14 +31,12 @@ from controlplane.domain.progress import (
     blames_tenants,
     cancel_pending,
     cannot_go_on,
-    send_wave_back,
     take_effect,
     take_explanation,
-    take_gate,
-    take_gate_before,
     take_look,
     want_back,
 )
+from controlplane.domain.progress_gates import send_wave_back, take_gate, take_gate_before
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState, WaveState
 
 _HOLDS = ("too-many-failures", "gate-failed")
