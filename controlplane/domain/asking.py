@@ -14,8 +14,10 @@ _LEFT = frozenset({TargetState.SKIPPED, TargetState.CANCELLED, TargetState.DEFER
 
 
 def why_not_yet(memory: Memory, key: GateKey) -> str:
-    """What must come before the gate's question; empty if it may be asked."""
+    """What must come before the gate's question; empty if it may be asked, as one that watches a wave always may."""
     rollout = memory.rollout
+    if key.place == "during":
+        return ""
     if rollout.state is RolloutState.PAUSED:
         return "the rollout is paused"
     if rollout.halted or rollout.abort:
@@ -30,9 +32,14 @@ def _earlier_gate(memory: Memory, key: GateKey) -> str:
     return f"the gate {closed.kind} before it does not pass ({closed.reason})" if closed is not None else ""
 
 
+def _guarded(key: GateKey) -> int:
+    """The wave that a yes lets go on: after a wave it is the next one."""
+    return key.wave + (key.place == "after")
+
+
 def _closed(memory: Memory, key: GateKey) -> str:
     """A window that a yes would let go on in, and that opens only later than tomorrow."""
-    index = key.wave if key.place == "before" else key.wave + 1
+    index = _guarded(key)
     return "" if memory.closed.opens_soon(index) else f"no window opens soon: {memory.closed.waves[index].reason}"
 
 
@@ -41,7 +48,7 @@ def _frozen(memory: Memory, key: GateKey) -> str:
     frozen = memory.frozen
     if frozen.all_reason:
         return f"everything is frozen ({frozen.all_reason})"
-    index = key.wave if key.place == "before" else key.wave + 1
+    index = _guarded(key)
     if not frozen.tenants or index >= len(memory.waves):
         return ""
     waiting = [t for t in memory.waves[index].order if memory.targets[t].state not in _LEFT]
