@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import signal
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -108,21 +109,25 @@ async def use(field_: Field, places: Places, url: str, first: str) -> str:
 
 
 async def ask_in_vain(field_: Field, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-    """A rollout whose gates ask an endpoint that is away and one whose secret is broken, called off in the end."""
+    """Rollouts whose gate asks an endpoint that is away, and one whose secret is broken; called off in the end."""
     for name, env in (("away", "SEAWALL_SECRET_HOOK"), ("unsigned", "SEAWALL_SECRET_BROKEN")):
         spec = {"url": "http://127.0.0.1:9/ask", "secrets": [{"env": env}]}
         assert (await client.put(f"/v1/endpoints/{name}", json=spec, headers=headers)).status_code == 201
-    gates = [{"webhook": {"use": name}} for name in ("away", "unsigned")]
-    waves = [{"name": "all", "cut": {"percent": "100%"}, "before": gates}]
-    assert (await client.put("/v1/strategies/asking", json={"waves": waves}, headers=headers)).status_code == 201
-    body = {"release": "odoo/1.0", "strategy": "asking"}
-    started = await client.post("/v1/rollouts", json=body, headers={**headers, "Idempotency-Key": "ask"})
-    rollout = started.json()["id"]
-    unknown = "select count(*) from gates where verdict = 'unknown' and reason like 'could not ask%%'"
-    await until(lambda: field_.rows.ask(unknown) == [(2,)], what="both gates say that they could not ask")
-    await client.get(f"/v1/rollouts/{rollout}/gates", headers=headers)
-    await client.post(f"/v1/rollouts/{rollout}:abort", json={}, headers={**headers, "Idempotency-Key": "call-off"})
-    assert await field_.over(rollout) == ["aborted"]
+        waves = [{"name": "all", "cut": {"percent": "100%"}, "before": [{"webhook": {"use": name}}]}]
+        assert (await client.put(f"/v1/strategies/{name}", json={"waves": waves}, headers=headers)).status_code == 201
+        body = {"release": "odoo/1.0", "strategy": name}
+        started = await client.post("/v1/rollouts", json=body, headers={**headers, "Idempotency-Key": name})
+        rollout = started.json()["id"]
+        await until(functools.partial(_in_vain, field_, rollout), what="the gate says that it could not ask")
+        await client.get(f"/v1/rollouts/{rollout}/gates", headers=headers)
+        call_off = {**headers, "Idempotency-Key": f"call-off-{name}"}
+        await client.post(f"/v1/rollouts/{rollout}:abort", json={}, headers=call_off)
+        assert await field_.over(rollout) == ["aborted"]
+
+
+def _in_vain(field_: Field, rollout: str) -> bool:
+    said = "select 1 from gates where rollout_id = %s and verdict = 'unknown' and reason like 'could not ask%%'"
+    return field_.rows.ask(said, rollout) != []
 
 
 async def test_no_planted_secret_is_found_where_it_does_not_belong(
