@@ -11,6 +11,8 @@ import asyncio
 import itertools
 import os
 import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
@@ -97,14 +99,29 @@ async def _size(tenants: int, runs: int) -> list[Row]:
     return _rows(tenants, pairs)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What one arm took: seconds, and seconds of this process's CPU."""
+
+    seconds: float
+    cpu: float
+
+    @classmethod
+    async def on(cls, work: Awaitable[float]) -> Spent:
+        """Do the work, which says its seconds."""
+        before = time.process_time()
+        seconds = await work
+        return cls(seconds, time.process_time() - before)
+
+
 async def _pair(
     bare: BareOnboarder, stand: Stand, gate: Gate, tenants: int, *, bare_first: bool
-) -> tuple[float, float]:
-    """Seconds of both arms, taking turns at going first: the controllers still work on the first one's namespaces during the second."""
+) -> tuple[Spent, Spent]:
+    """What both arms took, taking turns at going first: the controllers still work on the first one's namespaces during the second."""
     if bare_first:
-        return await _bare(bare, tenants), await _seawall(stand, gate, tenants)
-    ours = await _seawall(stand, gate, tenants)
-    return await _bare(bare, tenants), ours
+        return await Spent.on(_bare(bare, tenants)), await Spent.on(_seawall(stand, gate, tenants))
+    ours = await Spent.on(_seawall(stand, gate, tenants))
+    return await Spent.on(_bare(bare, tenants)), ours
 
 
 def _names(tenants: int) -> list[str]:
@@ -142,10 +159,12 @@ def _line(name: str) -> bytes:
     return TenantSpec.model_validate(spec).model_dump_json().encode()
 
 
-def _rows(tenants: int, pairs: list[tuple[float, float]]) -> list[Row]:
-    ratios = sorted(ours / bare for bare, ours in pairs)
-    rates = sorted(tenants / ours for _, ours in pairs)
-    floors = sorted(tenants / bare for bare, _ in pairs)
+def _rows(tenants: int, pairs: list[tuple[Spent, Spent]]) -> list[Row]:
+    ratios = sorted(ours.seconds / bare.seconds for bare, ours in pairs)
+    rates = sorted(tenants / ours.seconds for _, ours in pairs)
+    floors = sorted(tenants / bare.seconds for bare, _ in pairs)
+    cpu = sorted(1000 * ours.cpu / tenants for _, ours in pairs)
+    least = sorted(1000 * bare.cpu / tenants for bare, _ in pairs)
     ratio, rate, floor = (values[len(values) // 2] for values in (ratios, rates, floors))
     what = f"{tenants} tenants, {len(pairs)} pairs, alternating; {_HOW}"
     spread = f"{ratios[0]:.3g} to {ratios[-1]:.3g}"
@@ -157,6 +176,15 @@ def _rows(tenants: int, pairs: list[tuple[float, float]]) -> list[Row]:
             spread,
             "<= 1.3 x",
             ratio <= 1.3,
+            what,
+        ),
+        Row(
+            f"driver CPU per tenant, onboarding {tenants}",
+            round(cpu[len(cpu) // 2], 2),
+            "ms",
+            f"{cpu[0]:.3g} to {cpu[-1]:.3g} (bare loop {least[len(least) // 2]:.3g}; PostgreSQL and the cluster not counted)",
+            "",
+            None,
             what,
         ),
         Row(
