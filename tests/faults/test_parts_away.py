@@ -123,3 +123,27 @@ async def test_an_older_worker_leaves_newer_plans_to_a_newer_one(playground: Fie
     assert await playground.over(newer, older) == ["succeeded", "succeeded"]
     assert {c.worker for c in playground.processes.claims() if c.rollout == str(newer)} == {"newer"}
     playground.check()
+
+
+async def test_a_worker_that_only_lost_its_guards_session_takes_it_again_and_keeps_its_rollout(
+    playground: Field,
+) -> None:
+    soak = {"waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT4S", "samples": 1}}]}
+    playground.rows.config("strategies", "soaks", {**soak, "limits": {"inFlight": "100%"}})
+    playground.rows.release("1.0")
+    await playground.tenants(2)
+    rollout = await playground.start("1.0", "soaks")
+    await driving(playground, "holder")
+    await standing_by(playground, "other")
+    guards = "select pid from pg_stat_activity where application_name = 'seawall-guard' and state = 'idle'"
+
+    def guarding() -> set[int]:
+        return {pid for (pid,) in playground.rows.ask(guards)}
+
+    await until(lambda: len(guarding()) == 2, what="both guard")
+    before = guarding()
+    playground.rows.run(f"select pg_terminate_backend(pid) from ({guards}) g")
+    await until(lambda: len(guarding() - before) == 2, what="both guard again")
+    assert await playground.over(rollout) == ["succeeded"]
+    assert playground.rows.ask("select epoch from leases where subject_id = %s", rollout) == [(1,)], "nobody took it"
+    playground.check()
