@@ -164,7 +164,9 @@ def _fail_at_gate(draft: Draft, wave: WaveNow, gate: GateNow) -> None:
 
 
 def _run_wave(draft: Draft, wave: WaveNow) -> None:
-    started = draft.move_wave(wave, WaveState.RUNNING, started_at=draft.now, code="", reason="", waiting_since=None)
+    started = draft.move_wave(
+        wave, WaveState.RUNNING, started_at=draft.now, code="", reason="", waiting_since=None, waits_until=None
+    )
     draft.tell("wave-started", {"wave": wave.name, "targets": len(wave.order)})
     _judge_waves(draft, {started.index})
 

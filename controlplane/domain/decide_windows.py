@@ -98,7 +98,7 @@ def may_begin(draft: Draft, wave: WaveNow) -> bool:
         return True
     since = wave.waiting_since or draft.now
     if (wave.code, wave.reason) != (CODE, kept.reason):
-        wave = draft.note_wave(wave, code=CODE, reason=kept.reason, waiting_since=since)
+        wave = draft.note_wave(wave, code=CODE, reason=kept.reason, waiting_since=since, waits_until=kept.until)
     if draft.memory.plan.windows.then == "hold":
         return False
     if draft.now < _patience_ends(draft, since):

@@ -136,6 +136,7 @@ class WaveNow:
     code: str = ""
     reason: str = ""
     waiting_since: datetime | None = None
+    waits_until: datetime | None = None
 
     @property
     def tally(self) -> WaveTally:

@@ -88,7 +88,10 @@ def waiting_for(head: RolloutHead, now: datetime) -> list[WaitingOn]:
     for wave in head.waves:
         detail = wave["detail"] or {}
         if wave["state"] in ("pending", "gating") and detail.get("code"):
-            found.append(WaitingOn(gate=detail["code"], reason=f"wave {wave['name']}: {detail['reason']}"))
+            reason = f"wave {wave['name']}: {detail['reason']}"
+            found.append(
+                WaitingOn.model_validate({"gate": detail["code"], "reason": reason, "until": detail.get("until")})
+            )
     for count in head.counts:
         if count.state == TargetState.PENDING and count.code and not (count.until and count.until <= now):
             gate = _GATES.get(count.code, count.code)

@@ -73,8 +73,8 @@ async def test_who_waits_for_a_window_takes_no_place_and_starts_when_it_opens(st
 async def test_a_calendar_put_while_a_rollout_runs_is_heard_and_so_is_its_end(stage: Stage) -> None:
     stage.rows.config("calendars", "peak", spec("deny", "", event(-FAR, FAR)))
     rollout = await begin(stage, ["a", "b"])
-    held = "select w.state, w.detail ->> 'code' from waves w where rollout_id = %s"
-    await until_rows(stage, rollout, held, [("pending", "window")])
+    held = "select w.state, w.detail ->> 'code', w.detail ->> 'until' <> '' from waves w where rollout_id = %s"
+    await until_rows(stage, rollout, held, [("pending", "window", True)])
     async with stage.transactions.platform() as uow:
         closes_one = CalendarSpec.model_validate(spec("deny", "tenant=a", event(-FAR, FAR)))
         await put_object(uow, CALENDARS, "peak", closes_one, actor="mia", check=lambda _: None)

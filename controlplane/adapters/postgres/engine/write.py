@@ -164,7 +164,10 @@ async def write_waves(session: AsyncSession, rollout_id: uuid.UUID, decision: De
         "states": [str(w.state) for w in waves],
         "started": [w.started_at for w in waves],
         "ended": [w.since if w.state in ("done", "failed") else None for w in waves],
-        "details": [as_json({"code": w.code, "reason": w.reason, "waitingSince": w.waiting_since}) for w in waves],
+        "details": [
+            as_json({"code": w.code, "reason": w.reason, "waitingSince": w.waiting_since, "until": w.waits_until})
+            for w in waves
+        ],
     }
     await execute_exactly(session, _WAVES, values, len(waves), "waves")
 
