@@ -97,3 +97,19 @@ def test_why_a_wave_stopped_the_rollout_is_the_explanation() -> None:
     assert [(t.code, t.targets, t.example, t.reason) for t in said.troubles] == [
         ("no-progress", 3, "acme-fr", "web not ready")
     ]
+
+
+def test_windows_are_waited_for_until_they_open_and_who_was_left_is_counted_for_catching_up() -> None:
+    later, earlier = datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)
+    detail = {"code": "window", "reason": "opens Tue 01:00 Europe/Paris", "until": later.isoformat()}
+    waves = [{"wave": 0, "name": "pilot", "state": "pending", "startedAt": None, "endedAt": None, "detail": detail}]
+    closed = TargetCount(0, "pending", "window", 3, "opens Tue 01:00 Europe/Paris", "acme-fr", later)
+    opened = TargetCount(0, "pending", "window", 1, "opens Sun 01:00 Europe/Paris", "zed-de", earlier)
+    left = count("skipped", 2, "window", "closed"), count("deferred", 1, "window", "closed")
+    one = head("running", closed, opened, *left, waves=waves)
+    waits = [(w.gate, w.reason, w.until, w.targets) for w in waiting_for(one, NOW)]
+    assert waits == [
+        ("window", "wave pilot: opens Tue 01:00 Europe/Paris", later, 0),
+        ("window", "acme-fr: opens Tue 01:00 Europe/Paris", later, 3),
+    ]
+    assert view_of(one, "https://seawall/v1/rollouts/1", NOW).catch_up == 3
