@@ -58,6 +58,34 @@ def preview(
     show_one(plan, output, name=plan["planHash"], table=lambda: stdout().print(plan_screen(plan, client.fleet)))
 
 
+@group.command("simulate")
+def simulate(
+    release: Release = "",
+    strategy: Strategy = "careful",
+    selector: Selector = "",
+    environment: Environment = "production",
+    kind: Kind = "deploy",
+    app: App = "",
+    to: To = "",
+    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="So many runs.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same answer.")] = 1,
+    failure_rate: Annotated[
+        float, typer.Option("--failure-rate", min=-1, max=1, help="Probability that a target fails; else as recorded.")
+    ] = -1,
+    output: Output = TABLE,
+) -> None:
+    """Play a rollout many times without starting it: when it ends, what stops it, what is at stake when."""
+    from .client import connect
+    from .output import show_one, stdout
+    from .what_if import what_if_screen
+
+    client = connect()
+    body = body_of(release, selector, environment, strategy, kind=kind, app=app, to=to)
+    rate = {"failureRate": failure_rate} if failure_rate >= 0 else {}
+    found = client.post("/v1/rollouts:simulate", {**body, "runs": runs, "seed": seed, **rate})
+    show_one(found, output, name=found["planHash"], table=lambda: stdout().print(what_if_screen(found, client.fleet)))
+
+
 @group.command("start")
 def start(
     release: Release = "",

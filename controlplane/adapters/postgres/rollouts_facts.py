@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.domain.returns import PastRevision
-from controlplane.ports.stores.rollout_rows import PhaseTimes, ReleaseRow, TargetRow
+from controlplane.ports.stores.rollout_rows import GateTimes, PastFailures, PhaseTimes, ReleaseRow, TargetRow
 
 _RELEASES = text(
     """
@@ -124,6 +124,40 @@ _PHASE_TIMES = text(
     from seconds group by phase
     """
 )
+_PAST_FAILURES = text(
+    """
+    select count(*) as targets,
+           count(*) filter (
+             where t.state in ('rolledBack', 'stuck') and t.code not in ('policy', 'aborted', 'gate-failed', 'superseded')
+           ) as failed
+    from (select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20) r
+    join targets t on t.rollout_id = r.id
+    where t.state in ('verified', 'rolledBack', 'stuck')
+    """
+)
+_GATE_TIMES = text(
+    """
+    select g.kind, count(*) as stood, count(*) filter (where g.verdict = 'fail') as failed,
+           coalesce(percentile_cont(array[0.5, 0.9]) within group (
+             order by greatest(extract(epoch from g.since - coalesce(g.asked_since, g.since)), 0)
+           ) filter (where g.verdict = 'pass'), array[0, 0]) as took
+    from (
+      select g.kind, g.verdict, g.since,
+             case when g.place = 'before' then coalesce(before.ended_at, r.started_at)
+                  when g.place = 'after' then (
+                    select max(t.ended_at) from targets t
+                    where t.rollout_id = g.rollout_id and t.wave = g.wave and t.state = 'verified'
+                  )
+                  else w.started_at end as asked_since
+      from (select id, started_at from rollouts where app = :app and started_at is not null
+            order by created_at desc limit 20) r
+      join gates g on g.rollout_id = r.id
+      join waves w on w.rollout_id = g.rollout_id and w.wave = g.wave
+      left join waves before on before.rollout_id = g.rollout_id and before.wave = g.wave - 1
+      where g.since is not null and g.verdict in ('pass', 'fail')
+    ) g group by g.kind
+    """
+)
 _TENANTS_ON = text(
     "select cluster, count(*) as tenants from environments where cluster = any(:clusters) group by cluster"
 )
@@ -182,6 +216,16 @@ class RolloutFactsQueries:
         """Percentiles over the newest 2,000 verified, and 2,000 rolled back, targets of the newest 20 rollouts."""
         rows = await self._all(_PHASE_TIMES, app=app)
         return [PhaseTimes(r["phase"], float(r["took"][0]), float(r["took"][1]), r["samples"]) for r in rows]
+
+    async def past_failures(self, app: str) -> PastFailures:
+        """Over the targets of the newest 20 rollouts that reached an end of their own."""
+        row = (await self._all(_PAST_FAILURES, app=app))[0]
+        return PastFailures(row["targets"], row["failed"])
+
+    async def gate_times(self, app: str) -> list[GateTimes]:
+        """Over the gates of the newest 20 rollouts that said something final."""
+        rows = await self._all(_GATE_TIMES, app=app)
+        return [GateTimes(r["kind"], r["stood"], r["failed"], float(r["took"][0]), float(r["took"][1])) for r in rows]
 
     async def tenants_on(self, clusters: Collection[str]) -> dict[str, int]:
         """How many environments each cluster has."""

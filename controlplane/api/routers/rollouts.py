@@ -23,6 +23,7 @@ from controlplane.domain.preview_targets import PreviewTarget, preview_targets
 from controlplane.domain.requests import Ask, RolloutRequest, StartRequest
 from controlplane.domain.rollout_views import RolloutItem, RolloutTarget, RolloutView, StartedView, WaveView
 from controlplane.domain.rollouts import RolloutState, TargetState
+from controlplane.domain.simulations import SimulateRequest, Simulation
 from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.emergencies import check_may_take_lane
@@ -31,6 +32,7 @@ from controlplane.services.rollouts import previews, reads
 from controlplane.services.rollouts.explain import item_of, view_of
 from controlplane.services.rollouts.prepare import Prepared, prepare
 from controlplane.services.rollouts.retry import head_of
+from controlplane.services.rollouts.simulate import simulate
 from controlplane.services.rollouts.start import Mode, start
 
 router = feature_router("rollouts")
@@ -42,6 +44,12 @@ async def preview(request: Request, body: RolloutRequest, call: Annotated[Call, 
     """Plan a rollout without starting it: who, in which order, at what stake, and how each goes back."""
     preview_id, plan = await previews.preview(call.container.rollout_tools, Ask(body), call.actor)
     return respond(preview_of(plan, absolute(request, f"/v1/rollout-previews/{preview_id}/targets")))
+
+
+@router.post("/v1/rollouts:simulate", operation_id="simulateRollout", response_model=Simulation)
+async def simulate_rollout(body: SimulateRequest, call: Annotated[Call, may("rollouts.preview")]) -> Response:
+    """Play a rollout many times against recorded durations and failure rates: when it ends, what stops it, what is at stake."""
+    return respond(await simulate(call.container.rollout_tools, body))
 
 
 @router.get(

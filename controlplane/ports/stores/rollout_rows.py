@@ -250,5 +250,26 @@ class PhaseTimes:
     samples: int
 
 
+@dataclass(frozen=True, slots=True)
+class PastFailures:
+    """Of an app's newest targets: how many got somewhere, and how many failed by themselves (not by policy or a person)."""
+
+    targets: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateTimes:
+    """Of the newest gates of one kind that stood before or after a wave, or during it: how many there were, how many failed, and how long
+    the others took to open (median and 90th percentile, seconds after the wave or the gate began to ask).
+    """
+
+    kind: str
+    stood: int
+    failed: int
+    p50: float
+    p90: float
+
+
 class RowCountError(RuntimeError):
     """A multi-row write wrote another number of rows than it was given: the transaction must not commit."""

@@ -14,9 +14,11 @@ from controlplane.domain.returns import PastRevision
 from controlplane.ports.stores.rollout_rows import (
     BusyRow,
     EventRow,
+    GateTimes,
     LeftOver,
     LockedRollout,
     NewRollout,
+    PastFailures,
     PhaseTimes,
     ReleaseRow,
     RolloutHead,
@@ -66,6 +68,14 @@ class RolloutFacts(Protocol):
 
     async def phase_times(self, app: str) -> list[PhaseTimes]:
         """How long phases took for the newest targets of this app."""
+        ...
+
+    async def past_failures(self, app: str) -> PastFailures:
+        """How the newest targets of this app fared."""
+        ...
+
+    async def gate_times(self, app: str) -> list[GateTimes]:
+        """How gates of this app's newest rollouts fared, by kind."""
         ...
 
     async def tenants_on(self, clusters: Collection[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
@@ -39,7 +39,7 @@ class Prepared:
 
     `tenants_on`: how many environments each cluster has, the base of its rollback budget. `fleet_caps`: those of the fleet limits,
     by scope. `contents`: the bodies to store, made before the transaction, which must not wait for them; none for a preview.
-    `looks`: gates that would not pass now.
+    `looks`: gates that would not pass now. `durations`, `windows`: what the plan's times were made from.
     """
 
     ask: Ask
@@ -50,6 +50,8 @@ class Prepared:
     fleet_caps: Mapping[str, Amount]
     contents: Sequence[NewContent] = ()
     looks: tuple[PlanLook, ...] = ()
+    durations: Mapping[str, PhaseDuration] = field(default_factory=dict)
+    windows: Attached = field(default_factory=Attached)
 
 
 async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Prepared:
@@ -73,7 +75,18 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
     contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
     fleet_caps = snapshot.fleet.caps()
-    return Prepared(ask, made, given, snapshot.strategy, snapshot.tenants_on, fleet_caps, contents, looks)
+    return Prepared(
+        ask,
+        made,
+        given,
+        snapshot.strategy,
+        snapshot.tenants_on,
+        fleet_caps,
+        contents,
+        looks,
+        snapshot.durations,
+        windows,
+    )
 
 
 async def _windows(tools: RolloutTools, snapshot: Snapshot, now: datetime) -> Attached:

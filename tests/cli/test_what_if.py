@@ -1,0 +1,30 @@
+"""The screen of a what-if."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from controlplane.cli.what_if import sparkline, what_if_screen
+
+
+def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
+    point = {"after": "PT1H", "inFlight": [2, 4], "unverified": [2, 5], "ordersPerHour": ["10", "420.5"]}
+    found = {
+        "targets": 24, "runs": 100, "seed": 1, "failureRate": 0.02, "goneBack": [0, 2],
+        "ends": [
+            {"outcome": "succeeded", "stoppedBy": "", "share": 0.9},
+            {"outcome": "failed", "stoppedBy": "metric", "share": 0.1},
+        ],
+        "finish": {"p50": "PT4H", "p90": "PT6H", "by": "2026-11-25T06:00:00Z"},
+        "curve": [point], "assumptions": [{"code": "x", "detail": "No gate of kind metric is recorded."}],
+    }  # fmt: skip
+    console = Console(width=120, record=True)
+    console.print(what_if_screen(found, "SIMULATED"))
+    said = console.export_text()
+    for part in ("24 targets, 100 runs", "fleet: SIMULATED", "metric", "10%", "by 2026-11-25T06:00:00Z", "420.5", "assumed"):
+        assert part in said, part
+
+
+def test_a_sparkline_is_as_high_as_its_values() -> None:
+    assert sparkline([0, 1, 4, 8]) == " ▁▄█"
+    assert sparkline([0, 0]) == "  "
