@@ -15,7 +15,9 @@ async def test_a_what_if_says_how_runs_end_when_and_what_it_assumes_and_starts_n
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert (body["targets"], body["runs"]) == (4, 20)
-    assert body["ends"][0]["outcome"] == "succeeded"  # now and then one is drawn so slow that the progress deadline ends it
+    assert (
+        body["ends"][0]["outcome"] == "succeeded"
+    )  # now and then one is drawn so slow that the progress deadline ends it
     assert sum(end["share"] for end in body["ends"]) == 1.0
     assert body["finish"]["p50"].startswith("PT")
     assert body["curve"][0]["after"] == "PT0S"
@@ -42,9 +44,7 @@ async def test_failures_are_drawn_as_often_as_they_were_recorded(api: Api, fleet
 
 async def test_a_what_if_refuses_what_a_preview_refuses_and_too_many_runs(api: Api, fleet: Fleet) -> None:
     client = await api.as_("release-manager")
-    problem(
-        await client.post("/v1/rollouts:simulate", json={**BODY, "strategy": "nothing"}), 422, "unknown-strategy"
-    )
+    problem(await client.post("/v1/rollouts:simulate", json={**BODY, "strategy": "nothing"}), 422, "unknown-strategy")
     assert (await client.post("/v1/rollouts:simulate", json={**BODY, "runs": 5000})).status_code == 422
     owner = await api.as_("tenant-owner", tenants=["acme-fr"])
     assert (await owner.post("/v1/rollouts:simulate", json=BODY)).status_code in (403, 404)

@@ -21,7 +21,15 @@ def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
     console = Console(width=120, record=True)
     console.print(what_if_screen(found, "SIMULATED"))
     said = console.export_text()
-    for part in ("24 targets, 100 runs", "fleet: SIMULATED", "metric", "10%", "by 2026-11-25T06:00:00Z", "420.5", "assumed"):
+    for part in (
+        "24 targets, 100 runs",
+        "fleet: SIMULATED",
+        "metric",
+        "10%",
+        "by 2026-11-25T06:00:00Z",
+        "420.5",
+        "assumed",
+    ):
         assert part in said, part
 
 

@@ -12,14 +12,18 @@ from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.simulations import allowed_runs, curve_of, sum_up
 from controlplane.domain.strategies import parse_strategy
-from controlplane.domain.targets import PhaseDuration
+from controlplane.domain.targets import Phase, PhaseDuration
 from controlplane.domain.whatif import GateOdds, Odds, Run, play
 from controlplane.domain.windows import Attached, Span, Worked, windows_of
 
 from .fleet import NOW, fleet, inputs
 
-EXACT = {"preflight": PhaseDuration(1, 1), "apply": PhaseDuration(9, 9), "verify": PhaseDuration(50, 50)}
-BACK = {**EXACT, "back": PhaseDuration(20, 20)}
+EXACT: dict[Phase, PhaseDuration] = {
+    "preflight": PhaseDuration(1, 1),
+    "apply": PhaseDuration(9, 9),
+    "verify": PhaseDuration(50, 50),
+}
+BACK: dict[Phase, PhaseDuration] = {**EXACT, "back": PhaseDuration(20, 20)}
 
 
 def planned(size: int = 20, **rules: Any) -> Plan:
@@ -88,7 +92,11 @@ def test_a_closed_window_delays_it() -> None:
 
 
 def test_a_release_that_migrates_takes_its_backup_and_migration_besides() -> None:
-    durations = {**EXACT, "backup": PhaseDuration(100, 100), "migrate": PhaseDuration(200, 200)}
+    durations: dict[Phase, PhaseDuration] = {
+        **EXACT,
+        "backup": PhaseDuration(100, 100),
+        "migrate": PhaseDuration(200, 200),
+    }
     quick = play(planned(2), Odds(durations=durations), NOW, 1).seconds
     slow = play(planned(2), Odds(durations=durations, migrates=True), NOW, 1).seconds
     assert slow - quick == pytest.approx(300, abs=2)

@@ -68,8 +68,8 @@ def baseline_of(bad: Floats, volume: Floats, hours: Ints) -> Baseline:
     weighted = (volume * fleet[..., None, hours]).sum(-1)
     total = bad.sum(-1)
     rate = (total + SHRINK_RATE) / np.maximum(weighted + SHRINK_RATE / np.maximum(fleet_rate, 1e-12), 1e-12)
-    profile = _own_profiles(bad, volume, hours, rate, fleet)
-    drift = _drift(bad, volume, rate[..., None] * profile[..., hours])
+    profile, kept = _own_profiles(bad, volume, hours, rate, fleet)
+    drift = _drift(bad, volume, rate[..., None] * profile[..., hours], kept)
     return Baseline(rate, profile, 1 / (total + SHRINK_RATE), drift, bad.shape[-1])
 
 
@@ -90,23 +90,29 @@ def _fleet_profile(bad: Floats, volume: Floats, hours: Ints, rate: Floats) -> Fl
     return (seen + SHRINK_PROFILE) / (due + SHRINK_PROFILE)
 
 
-def _own_profiles(bad: Floats, volume: Floats, hours: Ints, rate: Floats, fleet: Floats) -> Floats:
-    """Each tenant's own hours, from the same hour of the day (all days), shrunk towards the fleet's."""
+def _own_profiles(bad: Floats, volume: Floats, hours: Ints, rate: Floats, fleet: Floats) -> tuple[Floats, Floats]:
+    """Each tenant's own hours, from the same hour of the day (all days), shrunk towards the fleet's; and which part of the spread about them
+    is left after fitting: each hour's mean over `n` days takes (2w - w^2) / n of it, where w is the own numbers' weight.
+    """
     day = hours % 24
     due = volume * rate[..., None] * fleet[..., None, hours]
     marks = np.zeros((hours.size, 24))
     marks[np.arange(hours.size), day] = 1.0
-    own = (bad @ marks + SHRINK_PROFILE) / (due @ marks + SHRINK_PROFILE)
-    return np.asarray(own[..., np.arange(HOURS) % 24] * fleet[..., None, :], dtype=np.float64)
+    expected = due @ marks
+    own = (bad @ marks + SHRINK_PROFILE) / (expected + SHRINK_PROFILE)
+    weight = expected / (expected + SHRINK_PROFILE)
+    taken = ((2 * weight - weight**2).sum(-1) + 1) / max(hours.size, 1)
+    profile = np.asarray(own[..., np.arange(HOURS) % 24] * fleet[..., None, :], dtype=np.float64)
+    return profile, np.maximum(1 - taken, 0.2)
 
 
-def _drift(bad: Floats, volume: Floats, factor: Floats) -> Floats:
-    """Standard deviation of tenants' own log-rates between like periods: upper bound."""
+def _drift(bad: Floats, volume: Floats, factor: Floats, kept: Floats) -> Floats:
+    """Standard deviation of tenants' own log-rates between like periods: upper bound. `kept`: part of each tenant's spread that fitting left."""
     due = volume * factor
     fleet = _ratio(bad.sum(-2), due.sum(-2))[..., None, :]
     due = due * np.maximum(fleet, 1e-12)
-    tenants, periods = bad.shape[-2], bad.shape[-1]
-    freedom = max((1 - 1 / max(tenants, 2)) * (1 - 25 / max(periods, 50)), 0.2)
+    tenants = bad.shape[-2]
+    freedom = (1 - 1 / max(tenants, 2)) * kept[..., None]
     excess = ((bad - due) ** 2 / freedom - due).sum(-1)
     weight = (due**2).sum(-1)
     whole = excess.sum(-1) / np.maximum(weight.sum(-1), 1e-12)

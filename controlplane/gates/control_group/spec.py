@@ -20,7 +20,7 @@ class HarmSpec(Wire):
     """Which effects to look for, as factors of the rate (or of the duration)."""
 
     least: float = Field(default=1.2, gt=1, le=10, description="A smaller factor is nobody's business.")
-    usual: float = Field(default=1.9, gt=1, le=20, description="About where a harmful release is expected.")
+    usual: float = Field(default=1.75, gt=1, le=20, description="About where a harmful release is expected.")
 
     @model_validator(mode="after")
     def _in_order(self) -> HarmSpec:

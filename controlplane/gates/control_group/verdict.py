@@ -16,6 +16,8 @@ from .eprocess import SPEEDS, EProcess, Harm, smallest
 from .sides import PERIOD
 from .spec import ControlGroupSpec
 
+WIDTH = 0.12
+"""Standard deviation of the logarithm of harmful factors about the usual one; a tenth of the weight is spread evenly besides."""
 ALONE = 4.0
 """The evidence of the others, without the tenant that drives it most, must at least be worth this."""
 
@@ -33,7 +35,7 @@ class Weighed:
 
 def harm_of(spec: ControlGroupSpec) -> Harm:
     """The effects a spec looks for; mirrored where fewer events are the harm."""
-    harm = Harm.spread(spec.harm.least, spec.harm.usual, 0.2)
+    harm = Harm.spread(spec.harm.least, spec.harm.usual, WIDTH)
     return Harm(-harm.theta, harm.weight) if spec.direction == "down" else harm
 
 
