@@ -129,6 +129,7 @@ class Shops:
     victim: str = ""
     began: float = field(default_factory=time.monotonic)
     scraped_at: float = 0.0
+    since: int = 0
 
     def page(self) -> str:
         """The page, handed out now."""
@@ -141,8 +142,6 @@ class Shops:
             errors = (requests - self.since) // 2 if name == self.victim else 0
             lines += [f'requests_total{{tenant="{name}"}} {requests}', f'errors_total{{tenant="{name}"}} {errors}']
         return "\n".join(lines) + "\n"
-
-    since: int = 0
 
 
 async def _stopping(served: Scraped) -> Row:
