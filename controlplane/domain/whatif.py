@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 
 from controlplane.domain.admission import EnvironmentRow
+from controlplane.domain.counts import Counts
 from controlplane.domain.decide import decide
 from controlplane.domain.decide_windows import needs_of_waves
 from controlplane.domain.dispatch import Asked, Started, needs_of, start
@@ -292,6 +293,10 @@ def _memory(plan: Plan, odds: Odds, now: datetime) -> Memory:
             back_to=planned.way_back.revision,
             state=TargetState.PENDING,
             since=now,
+            orders_per_hour=planned.orders_per_hour,
+            money_at_risk=planned.money_at_risk,
+            brand=planned.brand,
+            region_pair=planned.region_pair,
         )
         for number, wave in enumerate(plan.waves)
         for position, planned in enumerate(wave.targets)
@@ -306,4 +311,5 @@ def _memory(plan: Plan, odds: Odds, now: datetime) -> Memory:
         touched=set(range(len(waves))),
         gates=gates_of(plan),
         windows=odds.windows,
+        counts=Counts(targets.values()),
     )
