@@ -53,7 +53,8 @@ STRATEGY = {
     "onFailure": {"rollBack": "failed-targets", "then": "continue"},
 }
 CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
-TRY_AGAIN = 0.01
+TRY_AGAIN = 0.05
+"""Seconds after which somebody who started nobody asks again; a real driver waits longer (`dispatch.BUDGET_WAIT`)."""
 HEALTHY = Judgement(Health.HEALTHY)
 
 
@@ -174,30 +175,34 @@ async def _expire(session: AsyncSession, rollout: uuid.UUID) -> None:
     await session.execute(statement, {"id": rollout})
 
 
-def caps_at(step: int) -> FleetLimits:
-    """Fleet limits that go up and down: now generous, now below what is out."""
+def caps_at(step: int, scale: int = 1) -> FleetLimits:
+    """Fleet limits that go up and down: now generous, now below what is out. `scale`: for so many times 8 dispatchers."""
     low = step % 2 == 1
+
+    def either(small: int, large: int) -> int:
+        return scale * (small if low else large)
+
     return FleetLimits.model_validate(
         {
-            "inFlight": 60 if low else 400,
-            "exposure": 600 if low else 4000,
-            "moneyAtRisk": "1500" if low else "12000",
-            "clusters": {name: {"inFlight": 20 if low else 150, "rollback": 10} for name in CLUSTERS},
-            "regionPairs": {"both": {"regions": ["west", "north"], "inFlight": 55 if low else 300}},
-            "brands": {"acme": 15 if low else 100},
+            "inFlight": either(60, 400),
+            "exposure": either(600, 4000),
+            "moneyAtRisk": str(either(1500, 12000)),
+            "clusters": {name: {"inFlight": either(20, 150), "rollback": 10 * scale} for name in CLUSTERS},
+            "regionPairs": {"both": {"regions": ["west", "north"], "inFlight": either(55, 300)}},
+            "brands": {"acme": either(15, 100)},
             "breaker": {"unhealthy": None, "unhealthyOnCluster": None},
         }
     )
 
 
-async def weather(database: Database, tally: Tally, every: float) -> None:
+async def weather(database: Database, tally: Tally, every: float, scale: int) -> None:
     """Lower and raise the caps, and freeze everything for a moment now and then, until cancelled."""
     step = 0
     while True:
         await asyncio.sleep(every)
         step += 1
         async with database.platform() as uow:
-            await apply_limits(uow, "fleet", caps_at(step))
+            await apply_limits(uow, "fleet", caps_at(step, scale))
         tally.cap_changes += 1
         if step % 5 == 0:
             async with database.platform() as uow:
@@ -214,16 +219,17 @@ async def play(
     database: Database, rows: Fleet, *, dispatchers: int, tenants_each: int, rounds: int, every: float, seed: int = 1
 ) -> Tally:
     """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another."""
-    set_up(rows, dispatchers, tenants_each)
+    scale = max(1, dispatchers // 8)
+    set_up(rows, dispatchers, tenants_each, caps_at(0, scale))
     async with database.platform() as uow:
-        await apply_limits(uow, "fleet", caps_at(0))
+        await apply_limits(uow, "fleet", caps_at(0, scale))
     tally, tools = Tally(), RolloutTools(open=database.platform)
     for number in range(rounds):
         version = f"{number + 1}.0"
         rows.release(version)
         started = [await _start(tools, version, group) for group in range(dispatchers)]
         moving = [Dispatching(database, r, tally, seed * 1000 + n) for n, r in enumerate(started)]
-        changing = asyncio.create_task(weather(database, tally, every))
+        changing = asyncio.create_task(weather(database, tally, every, scale))
         try:
             await asyncio.gather(*(one.run() for one in moving))
         finally:
@@ -233,11 +239,11 @@ async def play(
     return tally
 
 
-def set_up(rows: Fleet, dispatchers: int, tenants_each: int) -> None:
+def set_up(rows: Fleet, dispatchers: int, tenants_each: int, limits: FleetLimits) -> None:
     """Tenants in groups of their own, spread over clusters, regions and brands."""
     rows.basics()
     rows.config("strategies", "sweep", STRATEGY)
-    rows.config("limits", "fleet", caps_at(0).model_dump(mode="json", by_alias=True))
+    rows.config("limits", "fleet", limits.model_dump(mode="json", by_alias=True))
     for group in range(dispatchers):
         names = [f"t{group:02}-{n:04}" for n in range(tenants_each)]
         cluster, region = CLUSTERS[group % len(CLUSTERS)], ("west", "north")[group % 2]
