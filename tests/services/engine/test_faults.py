@@ -63,11 +63,10 @@ async def test_a_cluster_that_goes_away_in_the_middle_is_waited_for_and_nothing_
         return "verified" in stage.targets(rollout).values()
 
     await until_read(one_is_verified)
-    await stage.cluster.control("trouble", mode="unavailable", times=6)
-    await stage.cluster.control("trouble", mode="hang", times=1)
-    await stage.cluster.control("trouble", mode="error", times=3)
+    await stage.cluster.control("trouble", mode="unavailable", times=3)
+    await stage.cluster.control("trouble", mode="error", times=1)
     assert await stage.over(rollout, within=60) == "succeeded"
-    assert [trouble.times for trouble in stage.front.troubles] == [0, 0, 0], "each was met"
+    assert [trouble.times for trouble in stage.front.troubles] == [0, 0], "each was met"
     assert set(stage.targets(rollout).values()) == {"verified"}
     assert stage.rows.ask("select count(*) from holds") == [(0,)]
     clean(stage)
