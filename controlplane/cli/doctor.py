@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -65,9 +64,10 @@ def check(client: Client) -> Iterator[Finding]:
     except CommandError as error:
         yield Finding("address", False, f"{client.profile.url} is not a Seawall API: {error.message}")
         return
-    yield Finding("address", True, f"{client.profile.url}, {1000 * (time.time() - started):.0f} ms")
+    answered = time.time()
+    yield Finding("address", True, f"{client.profile.url}, {1000 * (answered - started):.0f} ms")
     yield from _key(client)
-    yield _clock(answer.headers.get("date"))
+    yield _clock(answer.headers.get("date"), started, answered)
     yield from _parts(client)
     if client.fleet:
         yield Finding("fleet", True, client.fleet)
@@ -83,10 +83,12 @@ def _key(client: Client) -> Iterator[Finding]:
         yield Finding("key", False, error.message)
 
 
-def _clock(date: str | None) -> Finding:
+def _clock(date: str | None, sent: float, answered: float) -> Finding:
+    """How far the API's clock is from ours: it read its own (in whole seconds) somewhen between our request and its answer."""
     if not date:
         return Finding("clock", False, "the API sends no Date, so clocks can't be compared")
-    skew = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
+    theirs = parsedate_to_datetime(date).timestamp()
+    skew = max(sent - 1 - theirs, theirs - answered, 0.0)
     return Finding("clock", skew <= MAX_SKEW, f"{skew:.0f} s apart (at most {MAX_SKEW:.0f})")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from controlplane.adapters.embedded.nats import EmbeddedNats
 from controlplane.bootstrap import Container
+from controlplane.cli.doctor import _clock
 from tests.cli.conftest import Cli, Result
 from tests.plugins.api import serving, settings_for
 from tests.plugins.database import Database
@@ -49,3 +53,18 @@ async def test_a_part_that_is_away_is_named(cli: Cli, database: Database, tmp_pa
     assert result.code == 1
     found = findings(result)
     assert (found["nats"], found["postgresql"], found["fleet"]) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("date", "well"),
+    [
+        ("Tue, 24 Nov 2026 12:00:20 GMT", True),
+        ("Tue, 24 Nov 2026 11:59:59 GMT", True),
+        ("Tue, 24 Nov 2026 11:59:50 GMT", False),
+        ("Tue, 24 Nov 2026 12:00:40 GMT", False),
+        (None, False),
+    ],
+)
+def test_a_slow_answer_is_not_taken_for_another_time(date: str | None, well: bool) -> None:
+    sent = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+    assert _clock(date, sent, sent + 30).well is well
