@@ -41,7 +41,7 @@ from tests.support.registry import Fleet
 
 CLUSTER = "aks-1"
 CAP = 50
-WIDE = 250
+WIDE = 100
 """A cap at which tenants don't wait for each other's pods: then the ledger's own pace shows."""
 STRATEGY = {
     "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT0S", "samples": 1}}],
