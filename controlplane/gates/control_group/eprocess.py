@@ -23,10 +23,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit, logsumexp
 
 type Floats = NDArray[np.float64]
 
@@ -75,7 +75,9 @@ def rouwenhorst(rho: float, states: int = GRID) -> tuple[Floats, Floats]:
 
 def log_likelihood_of_counts(treated: ArrayLike, control: ArrayLike, log_odds: Floats) -> Floats:
     """Log-likelihood of `treated` among `treated + control` bad events at these log-odds, without the constant."""
-    return np.asarray(treated * log_expit(log_odds) + control * log_expit(-log_odds), dtype=np.float64)
+    return np.asarray(
+        treated * _special().log_expit(log_odds) + control * _special().log_expit(-log_odds), dtype=np.float64
+    )
 
 
 @dataclass
@@ -101,7 +103,7 @@ class EProcess:
     @property
     def log_e(self) -> Floats:
         """Logarithm of the e-value so far; 0 before the first look."""
-        harm = logsumexp(self._log_marginal[..., 1:], b=self.harm.weight, axis=-1)
+        harm = _special().logsumexp(self._log_marginal[..., 1:], b=self.harm.weight, axis=-1)
         return np.asarray(harm - self._log_marginal[..., 0], dtype=np.float64)
 
     @property
@@ -109,7 +111,7 @@ class EProcess:
         """Log-weight of "no harm" (first) and of each harmful effect, given equal odds of harm and no harm; sums to 1."""
         prior = np.concatenate([[0.5], 0.5 * self.harm.weight])
         joint = self._log_marginal + np.log(prior)
-        return np.asarray(joint - logsumexp(joint, axis=-1, keepdims=True), dtype=np.float64)
+        return np.asarray(joint - _special().logsumexp(joint, axis=-1, keepdims=True), dtype=np.float64)
 
     def _moved(self, seconds: float) -> Floats:
         if self.tau == FIXED:
@@ -159,4 +161,11 @@ def product(log_e: Sequence[float]) -> float:
 
 def average(log_e: Sequence[float]) -> float:
     """Evidence of waves that may depend on each other in any way: the mean of e-values is an e-value."""
-    return float(logsumexp(np.asarray(log_e)) - math.log(len(log_e))) if log_e else 0.0
+    return float(_special().logsumexp(np.asarray(log_e)) - math.log(len(log_e))) if log_e else 0.0
+
+
+def _special() -> ModuleType:
+    """scipy.special, once somebody judges by a control group: it takes 20 MB, which most processes never need."""
+    from scipy import special
+
+    return special  # type: ignore[no-any-return]  # scipy has no types
