@@ -13,6 +13,7 @@ from pathlib import Path
 from controlplane.adapters.embedded.postgres import EmbeddedPostgres
 from controlplane.adapters.postgres import migrate
 from controlplane.adapters.postgres.database import Database, Urls
+from controlplane.domain.dispatch import BUDGET_WAIT
 from tests.bench.rows import Row
 from tests.support.dispatchers import Tally, play, sweep
 from tests.support.registry import Fleet
@@ -31,7 +32,13 @@ async def measure() -> list[Row]:
             database = Database(urls, pool_size=DISPATCHERS + 4)
             began = time.monotonic()
             tally = await play(
-                database, Fleet(postgres.url()), dispatchers=DISPATCHERS, tenants_each=TENANTS, rounds=ROUNDS, every=1.0
+                database,
+                Fleet(postgres.url()),
+                dispatchers=DISPATCHERS,
+                tenants_each=TENANTS,
+                rounds=ROUNDS,
+                every=1.0,
+                patience=BUDGET_WAIT.total_seconds(),
             )
             seconds = time.monotonic() - began
             await database.close()

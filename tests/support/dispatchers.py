@@ -53,8 +53,8 @@ STRATEGY = {
     "onFailure": {"rollBack": "failed-targets", "then": "continue"},
 }
 CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
-TRY_AGAIN = 0.05
-"""Seconds after which somebody who started nobody asks again; a real driver waits longer (`dispatch.BUDGET_WAIT`)."""
+DIES = 0.04
+"""How often a process dies inside a transaction that starts somebody, and as often right after it."""
 HEALTHY = Judgement(Health.HEALTHY)
 
 
@@ -85,12 +85,13 @@ class Crash(Exception):  # noqa: N818 -- it stands for a process that dies, not 
 class Dispatching:
     """One worker's driver of one rollout, which crashes now and then, inside or between transactions."""
 
-    def __init__(self, database: Database, rollout: uuid.UUID, tally: Tally, seed: int) -> None:
+    def __init__(self, database: Database, rollout: uuid.UUID, tally: Tally, seed: int, patience: float) -> None:
         self._store = PostgresEngineStore(database)
         self._leases = PostgresLeases(database)
         self._database = database
         self._rollout = rollout
         self._tally = tally
+        self._patience = patience
         self._random = random.Random(seed)
 
     async def run(self) -> None:
@@ -98,7 +99,7 @@ class Dispatching:
         while True:
             lease = await self._leases.take("rollout", self._rollout, f"worker-{uuid.uuid4()}")
             if lease is None:
-                await asyncio.sleep(TRY_AGAIN)
+                await asyncio.sleep(self._patience)
                 continue
             loaded = await self._store.load(lease)
             with contextlib.suppress(Crash, LeaseLostError, DependencyError):
@@ -125,16 +126,16 @@ class Dispatching:
                 dispatched = await dispatcher.dispatch(tx, draft, prepared)
                 await tx.write(draft.take(), app=loaded.app, environment="production")
                 await tx.settle(dispatched.taken)
-                if self._random.random() < 0.01:
+                if dispatched.started and self._random.random() < DIES:
                     raise Crash
             memory.frozen = dispatched.frozen
             self._adopt(memory, draft)
             self._tally.dispatched += len(dispatched.started)
-            if self._random.random() < 0.01:
+            if dispatched.started and self._random.random() < DIES:
                 return False
             if not dispatched.started:
                 memory.frozen = await self._store.frozen(memory.frozen, list(memory.targets), "production")
-                await asyncio.sleep(TRY_AGAIN)
+                await asyncio.sleep(self._patience)
             now = tx.now + timedelta(seconds=1)
             changes = self._answers([one.target for one in dispatched.started])
         return True
@@ -216,9 +217,20 @@ async def weather(database: Database, tally: Tally, every: float, scale: int) ->
 
 
 async def play(
-    database: Database, rows: Fleet, *, dispatchers: int, tenants_each: int, rounds: int, every: float, seed: int = 1
+    database: Database,
+    rows: Fleet,
+    *,
+    dispatchers: int,
+    tenants_each: int,
+    rounds: int,
+    every: float,
+    patience: float = 0.05,
+    seed: int = 1,
 ) -> Tally:
-    """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another."""
+    """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another.
+
+    `every`: seconds between changes of all caps; `patience`: seconds after which who started nobody asks again.
+    """
     scale = max(1, dispatchers // 8)
     set_up(rows, dispatchers, tenants_each, caps_at(0, scale))
     async with database.platform() as uow:
@@ -228,7 +240,7 @@ async def play(
         version = f"{number + 1}.0"
         rows.release(version)
         started = [await _start(tools, version, group) for group in range(dispatchers)]
-        moving = [Dispatching(database, r, tally, seed * 1000 + n) for n, r in enumerate(started)]
+        moving = [Dispatching(database, r, tally, seed * 1000 + n, patience) for n, r in enumerate(started)]
         changing = asyncio.create_task(weather(database, tally, every, scale))
         try:
             await asyncio.gather(*(one.run() for one in moving))
