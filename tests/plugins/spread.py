@@ -19,6 +19,7 @@ CLUSTER: Final = "cluster"
 _PLACES: Final = (
     "tests/cluster/",
     "tests/faults/test_cluster_troubles.py",
+    "tests/faults/test_control_group.py",
     "tests/faults/test_disturbances.py",
     "tests/faults/test_operation_killed.py",
     "tests/faults/test_stopped_by_5xx.py",
