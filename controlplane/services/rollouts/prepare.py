@@ -117,21 +117,8 @@ def _plan(
     relieved_strategy, emergency = _lane(ask, snapshot)
     if emergency is not None and emergency.skips_windows:
         windows = Attached()
-    back = returns(ask, snapshot) if request.kind == "rollback" and ask.contents is None else {}
-    facts = [
-        target_facts(
-            row,
-            offered.get(row.tenant),
-            ask,
-            back.get(row.tenant),
-            findings.fits.get(row.tenant),
-            findings.problems.get(row.tenant) or _refused(ruling, row.tenant),
-            findings.unrecreatable.get(row.tenant, ()),
-        )
-        for row in snapshot.targets
-    ]
     start = max(now, request.not_before or now)
-    targets = [_in_its_window(one, windows, start) for one in facts]
+    targets = [_in_its_window(one, windows, start) for one in _facts(ask, snapshot, offered, findings, ruling)]
     made = plan(
         PlanInputs(
             kind=request.kind,
@@ -164,6 +151,25 @@ def _plan(
     made, emergency = _without_added(made, emergency)
     bound = digest_of([made.plan_hash, emergency.model_dump(mode="json")])
     return made.model_copy(update={"notes": notes, "when_busy": when_busy, "emergency": emergency, "plan_hash": bound})
+
+
+def _facts(
+    ask: Ask, snapshot: Snapshot, offered: Mapping[str, Offer], findings: Findings, ruling: Ruling
+) -> list[TargetFacts]:
+    """What the planner is told of each target, windows aside."""
+    back = returns(ask, snapshot) if ask.request.kind == "rollback" and ask.contents is None else {}
+    return [
+        target_facts(
+            row,
+            offered.get(row.tenant),
+            ask,
+            back.get(row.tenant),
+            findings.fits.get(row.tenant),
+            findings.problems.get(row.tenant) or _refused(ruling, row.tenant),
+            findings.unrecreatable.get(row.tenant, ()),
+        )
+        for row in snapshot.targets
+    ]
 
 
 def _lane(ask: Ask, snapshot: Snapshot) -> tuple[Strategy, PlannedEmergency | None]:
