@@ -18,6 +18,7 @@ from . import (
     emergency,
     event,
     freeze,
+    insight,
     key,
     limits,
     login,
@@ -62,7 +63,7 @@ def root(
     """Take the options before any command."""
 
 
-for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, doctor, login):
+for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, insight, doctor, login):
     module.register(app)
 for name, group in (
     ("tenant", tenant.group),

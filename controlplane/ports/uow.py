@@ -25,6 +25,7 @@ from controlplane.ports.stores.keys import KeyStore
 from controlplane.ports.stores.looks import LookStore
 from controlplane.ports.stores.operations import OperationStore
 from controlplane.ports.stores.outbox import DeliveryStore, OutboxStore
+from controlplane.ports.stores.outcomes import OutcomeStore
 from controlplane.ports.stores.panel import PanelStore
 from controlplane.ports.stores.releases import ReleaseStore
 from controlplane.ports.stores.rollouts import RolloutsStore
@@ -103,6 +104,11 @@ class UnitOfWork(Protocol):
     @property
     def looks(self) -> LookStore:
         """Reads of history and audit."""
+        ...
+
+    @property
+    def outcomes(self) -> OutcomeStore:
+        """Reads for figures over many rollouts."""
         ...
 
     @property

@@ -32,6 +32,7 @@ from .looks import PostgresLooks
 from .notices import PostgresNoticeStore
 from .operations import PostgresOperations
 from .outbox import PostgresDeliveries, PostgresOutbox
+from .outcomes import PostgresOutcomes
 from .panel import PostgresPanel
 from .releases import PostgresReleases
 from .rollouts_store import PostgresRollouts
@@ -131,6 +132,11 @@ class PostgresUnitOfWork:
     def looks(self) -> PostgresLooks:
         """Reads of history and audit."""
         return PostgresLooks(self.session)
+
+    @property
+    def outcomes(self) -> PostgresOutcomes:
+        """Reads for figures over many rollouts."""
+        return PostgresOutcomes(self.session)
 
     @property
     def releases(self) -> PostgresReleases:

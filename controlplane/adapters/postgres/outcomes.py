@@ -1,0 +1,79 @@
+"""Figures over many rollouts: see `controlplane.ports.stores.outcomes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.domain.event_catalogue import TYPE_PREFIX
+from controlplane.domain.outcomes import READ, GateOutcome, TargetEvent
+from controlplane.ports.stores.outcomes import RolloutCounts, UntouchedRow
+
+_EVENTS = text(
+    """
+    select h.subject_id as rollout, h.tenant, h.at, h.type, coalesce(h.data ->> 'code', '') as code, r.app, t.tier,
+           coalesce(t.labels ->> 'brand', '') as brand, case when r.kind = 'deploy' then v.created_at end as registered
+    from history h
+    join rollouts r on cast(r.id as text) = h.subject_id
+    join tenants t on t.tenant = h.tenant
+    left join releases v on (v.app, v.version) = (r.app, r.release_version)
+    where h.subject_kind = 'rollout' and h.at >= :since and h.type = any(:types) and r.kind <> 'rollback'
+    order by h.subject_id, h.seq
+    """
+)
+_UNTOUCHED = text(
+    """
+    select cast(r.id as text) as rollout, g.tenant, r.app, t.tier, coalesce(t.labels ->> 'brand', '') as brand, t.exposure
+    from rollouts r join targets g on g.rollout_id = r.id join tenants t on t.tenant = g.tenant
+    where r.started_at >= :since and r.state = 'failed' and r.kind <> 'rollback' and g.started_at is null
+    order by r.id, g.tenant
+    """
+)
+_GATES = text(
+    """
+    select g.kind, count(distinct g.rollout_id) as stood,
+           count(distinct g.rollout_id) filter (where g.verdict = 'fail') as stopped
+    from gates g join rollouts r on r.id = g.rollout_id
+    where r.started_at >= :since and r.kind <> 'rollback' and g.verdict in ('pass', 'fail')
+    group by g.kind order by g.kind
+    """
+)
+_COUNTS = text(
+    """
+    with began as (select id from rollouts where started_at >= :since and kind <> 'rollback')
+    select (select count(*) from began) as rollouts,
+           (select count(*) from audit a join began b on a.subject = 'rollouts/' || b.id
+            where a.at >= :since and a.actor not like 'trigger:%' and a.actor not like 'seawall%') as manual
+    """
+)
+
+
+class PostgresOutcomes:
+    """See `controlplane.ports.stores.outcomes.OutcomeStore`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def target_events(self, since: datetime) -> Sequence[TargetEvent]:
+        """Changes of targets."""
+        types = {f"{TYPE_PREFIX}rollout.{change}.v1": change for change in READ}
+        rows = await self._session.execute(_EVENTS, {"since": since, "types": list(types)})
+        return [
+            TargetEvent(r.rollout, r.tenant, r.at, types[r.type], r.code, r.app, r.tier, r.brand, r.registered)
+            for r in rows
+        ]
+
+    async def untouched(self, since: datetime) -> Sequence[UntouchedRow]:
+        """Targets never started."""
+        return [UntouchedRow(*row) for row in await self._session.execute(_UNTOUCHED, {"since": since})]
+
+    async def gates(self, since: datetime) -> Sequence[GateOutcome]:
+        """Gates' last words."""
+        return [GateOutcome(*row) for row in await self._session.execute(_GATES, {"since": since})]
+
+    async def counts(self, since: datetime) -> RolloutCounts:
+        """Rollouts and acts."""
+        return RolloutCounts(*(await self._session.execute(_COUNTS, {"since": since})).one())

@@ -1,0 +1,27 @@
+"""Judging over many rollouts: how changes turned out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from controlplane.api.dependencies import Call, may
+from controlplane.api.etags import respond
+from controlplane.api.routers.looks import Since, parse_since
+from controlplane.api.routing import feature_router
+from controlplane.domain.outcomes import By, Outcomes
+from controlplane.services.outcomes import outcomes_since
+
+router = feature_router("insight")
+
+
+@router.get("/v1/outcomes", operation_id="getOutcomes", response_model=Outcomes)
+async def get_outcomes(
+    call: Annotated[Call, may("changes.read")],
+    since: Since = "P30D",
+    by: Annotated[By, Query(description="What the groups are; a tenant's tier and brand are today's.")] = "tier",
+) -> Response:
+    """Say how changes turned out: failure rate, recovery, lead time, frequency, what gates stopped, what was not lost."""
+    async with call.platform() as uow:
+        return respond(await outcomes_since(uow, parse_since(since or "P30D", uow.now), by))

@@ -1,0 +1,50 @@
+"""Reads for figures over many rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from controlplane.domain.outcomes import GateOutcome, TargetEvent
+
+
+@dataclass(frozen=True, slots=True)
+class UntouchedRow:
+    """A target that a failed rollout never reached, with its tenant's exposure as registered."""
+
+    rollout: str
+    tenant: str
+    app: str
+    tier: str
+    brand: str
+    exposure: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCounts:
+    """How many rollouts began, and how often somebody acted on them."""
+
+    rollouts: int
+    manual: int
+
+
+class OutcomeStore(Protocol):
+    """What history holds since a time; ways back that a person started count as none of it."""
+
+    async def target_events(self, since: datetime) -> Sequence[TargetEvent]:
+        """Changes of targets, each rollout's in their order."""
+        ...
+
+    async def untouched(self, since: datetime) -> Sequence[UntouchedRow]:
+        """Targets that failed rollouts never started."""
+        ...
+
+    async def gates(self, since: datetime) -> Sequence[GateOutcome]:
+        """How often each kind of gate answered, and said no."""
+        ...
+
+    async def counts(self, since: datetime) -> RolloutCounts:
+        """Rollouts and people's acts on them."""
+        ...
