@@ -258,11 +258,11 @@ def recoveries(attempts: Sequence[Attempt]) -> tuple[list[timedelta], int]:
 
 
 def spread(values: Iterable[timedelta]) -> Spread | None:
-    """Median, 90th percentile (nearest rank) and maximum; None of nothing.
+    """Median, 90th percentile (nearest rank) and maximum, in whole seconds; None of nothing.
 
     A time below zero counts as zero: after a failover the database's clock may stand a little earlier.
     """
-    sorted_ = sorted(max(value, timedelta(0)) for value in values)
+    sorted_ = sorted(timedelta(seconds=max(0, round(value.total_seconds()))) for value in values)
     if not sorted_:
         return None
     p90 = sorted_[ceil(0.9 * len(sorted_)) - 1]
@@ -270,8 +270,8 @@ def spread(values: Iterable[timedelta]) -> Spread | None:
 
 
 def middle(values: Sequence[timedelta]) -> timedelta:
-    """The median; there is at least one value."""
-    return timedelta(seconds=median(value.total_seconds() for value in values))
+    """The median in whole seconds; there is at least one value."""
+    return timedelta(seconds=round(median(value.total_seconds() for value in values)))
 
 
 def _group(

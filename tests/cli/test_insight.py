@@ -1,0 +1,38 @@
+"""The screen of outcomes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from rich.console import Console
+
+from controlplane.cli.insight import outcomes_screen
+from controlplane.domain.outcomes import STARTED, STUCK, VERIFIED, GateOutcome, Recorded, TargetEvent, outcomes
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
+def test_the_screen_shows_what_was_measured_and_a_dash_for_what_was_not() -> None:
+    def event(tenant: str, change: str, minutes: int) -> TargetEvent:
+        return TargetEvent("r", tenant, NOW + timedelta(minutes=minutes), change, "", "odoo", "gold", "", NOW)
+
+    events = [event("a", STARTED, 0), event("a", VERIFIED, 9), event("b", STARTED, 0), event("b", STUCK, 5)]
+    found = outcomes(
+        Recorded(NOW, NOW + timedelta(days=1), "EUR", events, [], [GateOutcome("metric", 4, 1)], 2, 3), "tier"
+    )
+    console = Console(width=220, record=True)
+    console.print(outcomes_screen(found.model_dump(mode="json", by_alias=True)))
+    said = console.export_text()
+    for part in (
+        "gold",
+        "1 (50.0%)",
+        "PT9M / PT9M",
+        "- +1 open",
+        "metric stopped 1 of 4",
+        "1.5 acts",
+        "drills    unknown",
+        "0.00 EUR",
+    ):
+        assert part in said
+    assert Decimal(found.fleet.per_day) == 1
