@@ -1,4 +1,4 @@
-"""`outcomes`: how changes turned out."""
+"""`outcomes`: how changes turned out; `blame`: which of several changes broke something."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class By(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("outcomes")(outcomes)
+    app.command("blame")(blame)
 
 
 def outcomes(
@@ -80,3 +81,36 @@ def _figures(one: Json) -> list[str]:
 
 def _times(spread: dict[str, Any] | None, *keys: str) -> str:
     return " / ".join(str(spread[key]) for key in keys or ("p50", "p90")) if spread else "-"
+
+
+def blame(
+    rollout: Annotated[
+        str, typer.Argument(metavar="ID", help="A rollout's id, the end of one, or `latest`.")
+    ] = "latest",
+    output: Output = TABLE,
+) -> None:
+    """Which of the changes that overlapped made a rollout's tenants ill, with the votes. It stops nobody."""
+    from .client import connect
+    from .output import show_one, stdout
+    from .rollout import find
+
+    client = connect()
+    found = client.get(f"/v1/rollouts/{find(client, rollout)}/blame")
+    show_one(found, output, name=found["rollout"], table=lambda: stdout().print(blame_screen(found)))
+
+
+def blame_screen(found: Json) -> Group:
+    """The verdict and each change's votes."""
+    from rich.console import Group
+    from rich.table import Table
+
+    from .output import cell
+
+    head = ("change", "score", "ill / reached", "explains", "1 h", "24 h", "72 h")
+    table = Table(*head, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for vote in found["votes"]:
+        windows = (f"{w['vote']:.2f}" for w in vote["windows"])
+        ill = f"{vote['ill']} / {vote['tenants']}"
+        table.add_row(cell(vote["what"]), f"{vote['score']:.3f}", ill, f"{vote['explains']:.0%}", *windows)
+    more = () if found["complete"] else ("", "There was more than is read at once; the oldest was left out.")
+    return Group(cell(f"{found['verdict']}: {found['reason']}"), "", table, *more)

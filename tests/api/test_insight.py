@@ -71,3 +71,53 @@ async def test_outcomes_without_history_say_nothing_and_a_tenants_owner_sees_non
     problem(await admin.get("/v1/outcomes", params={"by": "colour"}), 422, "invalid")
     owner = await api.as_("tenant-owner", tenants=["acme-fr"])
     assert (await owner.get("/v1/outcomes")).status_code in (403, 404)
+
+
+async def test_of_two_overlapping_rollouts_the_one_that_broke_tenants_is_blamed_by_both(api: Api, fleet: Fleet) -> None:
+    odoo, other = await started(api), str(uuid.uuid4())
+    fleet.run(
+        "insert into rollouts select (jsonb_populate_record(r, jsonb_build_object('id', %s::text, 'app', 'proxy'))).* from rollouts r",
+        other,
+    )
+    fleet.run("insert into leases (subject_kind, subject_id, holder) values ('rollout', %s, '')", other)
+    fleet.tenants(many := [f"shop-{n}" for n in range(16)])
+    for tenant in (*NAMES, *many):
+        happened(fleet, other, tenant, "target-started", 30)
+    for tenant in NAMES:
+        happened(fleet, odoo, tenant, "target-started", 25)
+    for tenant in NAMES[:3]:
+        happened(fleet, odoo, tenant, "target-failed", 20, code="unhealthy")
+    happened(fleet, odoo, "zed-fr", "target-rolling-back", 19, code="policy")
+    fleet.run("update rollouts set started_at = now() - interval '31 minutes'")
+    auditor = await api.as_("auditor")
+    mine = (await auditor.get(f"/v1/rollouts/{odoo}/blame")).json()
+    assert (mine["verdict"], mine["blamed"], mine["isThis"], mine["ill"]) == ("blamed", [f"rollout/{odoo}"], True, 3)
+    assert [(v["tenants"], v["ill"]) for v in mine["votes"]] == [(4, 3), (20, 3)]
+    its = (await auditor.get(f"/v1/rollouts/{other}/blame")).json()
+    assert (its["blamed"], its["isThis"], its["complete"]) == ([f"rollout/{odoo}"], False, True)
+
+
+async def test_a_change_of_the_cluster_stands_among_those_voted_on(api: Api, fleet: Fleet) -> None:
+    odoo = await started(api)
+    fleet.run(
+        "insert into history (subject_kind, subject_id, seq, type, at)"
+        " values ('cluster', 'aks-1', 9, 'dev.seawall.cluster.changed.v1', now() - interval '21 minutes')"
+    )
+    happened(fleet, odoo, "acme-de", "target-started", 25)
+    happened(fleet, odoo, "acme-de", "target-failed", 20, code="unhealthy")
+    fleet.run("update rollouts set started_at = now() - interval '31 minutes'")
+    auditor = await api.as_("auditor")
+    body = (await auditor.get(f"/v1/rollouts/{odoo}/blame")).json()
+    assert (body["verdict"], body["blamed"]) == ("unclear", [])
+    assert {v["change"] for v in body["votes"]} == {f"rollout/{odoo}", "cluster/aks-1@9"}
+
+
+async def test_blame_of_no_rollout_is_not_found_and_a_rollout_without_failures_blames_nobody(
+    api: Api, fleet: Fleet
+) -> None:
+    auditor = await api.as_("auditor")
+    problem(await auditor.get(f"/v1/rollouts/{uuid.uuid4()}/blame"), 404, "not-found")
+    body = (await auditor.get(f"/v1/rollouts/{await started(api)}/blame")).json()
+    assert (body["verdict"], body["votes"]) == ("nobody", [])
+    owner = await api.as_("tenant-owner", tenants=["acme-fr"])
+    assert (await owner.get(f"/v1/rollouts/{uuid.uuid4()}/blame")).status_code in (403, 404)

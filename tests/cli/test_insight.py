@@ -1,4 +1,4 @@
-"""The screen of outcomes."""
+"""The screens of outcomes and blame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from rich.console import Console
 
-from controlplane.cli.insight import outcomes_screen
+from controlplane.cli.insight import blame_screen, outcomes_screen
 from controlplane.domain.outcomes import STARTED, STUCK, VERIFIED, GateOutcome, Recorded, TargetEvent, outcomes
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -36,3 +36,28 @@ def test_the_screen_shows_what_was_measured_and_a_dash_for_what_was_not() -> Non
     ):
         assert part in said
     assert Decimal(found.fleet.per_day) == 1
+
+
+def test_the_screen_of_blame_names_the_change_and_its_votes() -> None:
+    windows = [{"hours": h, "after": 3, "before": 0, "vote": 1.386} for h in (1, 24, 72)]
+    vote = {
+        "what": "deploy of odoo 17.0.4",
+        "score": 1.0397,
+        "ill": 3,
+        "tenants": 4,
+        "explains": 1.0,
+        "windows": windows,
+    }
+    console = Console(width=160, record=True)
+    console.print(blame_screen({"verdict": "blamed", "reason": "It was [this].", "votes": [vote], "complete": False}))
+    said = console.export_text()
+    for part in (
+        "blamed: It was [this].",
+        "deploy of odoo 17.0.4",
+        "1.040",
+        "3 / 4",
+        "100%",
+        "1.39",
+        "the oldest was left out",
+    ):
+        assert part in said

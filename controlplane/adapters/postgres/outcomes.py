@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.domain.blame import Signal, Touch
 from controlplane.domain.event_catalogue import TYPE_PREFIX
-from controlplane.domain.outcomes import READ, GateOutcome, TargetEvent
+from controlplane.domain.outcomes import NOT_ITS_FAULT, READ, GateOutcome, TargetEvent
 from controlplane.ports.stores.outcomes import RolloutCounts, UntouchedRow
 
 _EVENTS = text(
@@ -49,6 +51,48 @@ _COUNTS = text(
             where a.at >= :since and a.actor not like 'trigger:%' and a.actor not like 'seawall%') as manual
     """
 )
+_TOUCHES = text(
+    """
+    select change, what, tenant, at from (
+        select 'rollout/' || h.subject_id as change,
+               concat_ws(' ', r.kind, 'of', r.app, nullif(r.release_version, ''), '(' || right(h.subject_id, 8) || ')') as what,
+               h.tenant, h.at
+        from history h join rollouts r on cast(r.id as text) = h.subject_id
+        where h.subject_kind = 'rollout' and h.type = 'dev.seawall.rollout.target-started.v1' and h.at between :since and :until
+        union all
+        select 'tenant/' || h.subject_id || '@' || h.seq, 'change of tenant ' || h.subject_id, h.tenant, h.at
+        from history h
+        where h.subject_kind = 'tenant' and h.tenant is not null and h.at between :since and :until
+          and h.type in ('dev.seawall.tenant.changed.v1', 'dev.seawall.tenant.driftRepaired.v1')
+        union all
+        select 'cluster/' || h.subject_id || '@' || h.seq, 'change of cluster ' || h.subject_id, e.tenant, h.at
+        from history h join environments e on e.cluster = h.subject_id
+        where h.subject_kind = 'cluster' and h.type = 'dev.seawall.cluster.changed.v1' and h.at between :since and :until
+        union all
+        select 'tier/' || h.subject_id || '@' || h.seq, 'change of tier ' || h.subject_id, t.tenant, h.at
+        from history h join tenants t on t.tier = h.subject_id
+        where h.subject_kind = 'tier' and h.type = 'dev.seawall.tier.changed.v1' and h.at between :since and :until
+    ) touched
+    order by at desc, change, tenant limit :most
+    """
+)
+_SIGNALS = text(
+    """
+    select h.tenant, h.at from history h
+    where h.subject_kind = 'rollout' and h.tenant is not null and h.at between :since and :until
+      and h.type in ('dev.seawall.rollout.target-failed.v1', 'dev.seawall.rollout.target-disturbed.v1',
+                     'dev.seawall.rollout.target-rolling-back.v1')
+      and coalesce(h.data ->> 'code', '') <> all(:others)
+    order by h.at desc, h.tenant limit :most
+    """
+)
+_REACHED = text(
+    """
+    select distinct tenant from history
+    where subject_kind = 'rollout' and subject_id = :rollout and type = 'dev.seawall.rollout.target-started.v1'
+    order by tenant
+    """
+)
 
 
 class PostgresOutcomes:
@@ -77,3 +121,20 @@ class PostgresOutcomes:
     async def counts(self, since: datetime) -> RolloutCounts:
         """Rollouts and acts."""
         return RolloutCounts(*(await self._session.execute(_COUNTS, {"since": since})).one())
+
+    async def touches(self, since: datetime, until: datetime, most: int) -> Sequence[Touch]:
+        """Which changes reached which tenants."""
+        return [Touch(*row) for row in await self._session.execute(_TOUCHES, _span(since, until, most))]
+
+    async def signals(self, since: datetime, until: datetime, most: int) -> Sequence[Signal]:
+        """Which tenants fell ill."""
+        values = {**_span(since, until, most), "others": sorted(NOT_ITS_FAULT)}
+        return [Signal(*row) for row in await self._session.execute(_SIGNALS, values)]
+
+    async def reached(self, rollout: uuid.UUID) -> Sequence[str]:
+        """Tenants it started on."""
+        return (await self._session.execute(_REACHED, {"rollout": str(rollout)})).scalars().all()
+
+
+def _span(since: datetime, until: datetime, most: int) -> dict[str, object]:
+    return {"since": since, "until": until, "most": most}

@@ -1,7 +1,8 @@
-"""Judging over many rollouts: how changes turned out."""
+"""Judging over many rollouts: how changes turned out, and which of several broke something."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated
 
 from fastapi import Query, Response
@@ -11,6 +12,7 @@ from controlplane.api.etags import respond
 from controlplane.api.routers.looks import Since, parse_since
 from controlplane.api.routing import feature_router
 from controlplane.domain.outcomes import By, Outcomes
+from controlplane.services.blame import Blame, blame_of
 from controlplane.services.outcomes import outcomes_since
 
 router = feature_router("insight")
@@ -25,3 +27,10 @@ async def get_outcomes(
     """Say how changes turned out: failure rate, recovery, lead time, frequency, what gates stopped, what was not lost."""
     async with call.platform() as uow:
         return respond(await outcomes_since(uow, parse_since(since or "P30D", uow.now), by))
+
+
+@router.get("/v1/rollouts/{rollout_id}/blame", operation_id="getRolloutBlame", response_model=Blame)
+async def get_blame(rollout_id: uuid.UUID, call: Annotated[Call, may("changes.read")]) -> Response:
+    """Say which of the changes that overlapped made this rollout's tenants ill, with the votes. It stops nobody."""
+    async with call.platform() as uow:
+        return respond(await blame_of(uow, rollout_id))

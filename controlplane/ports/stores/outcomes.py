@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.domain.blame import Signal, Touch
 from controlplane.domain.outcomes import GateOutcome, TargetEvent
 
 
@@ -47,4 +49,16 @@ class OutcomeStore(Protocol):
 
     async def counts(self, since: datetime) -> RolloutCounts:
         """Rollouts and people's acts on them."""
+        ...
+
+    async def touches(self, since: datetime, until: datetime, most: int) -> Sequence[Touch]:
+        """Which changes reached which tenants, newest first: rollouts, changes of tenants, and those of their cluster and tier."""
+        ...
+
+    async def signals(self, since: datetime, until: datetime, most: int) -> Sequence[Signal]:
+        """Which tenants fell ill, newest first."""
+        ...
+
+    async def reached(self, rollout: uuid.UUID) -> Sequence[str]:
+        """The tenants that a rollout started on."""
         ...
