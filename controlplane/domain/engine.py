@@ -242,7 +242,11 @@ class Memory:
     catch_up: dict[str, None] = field(default_factory=dict)
     change_ref: str = ""
     database: DatabaseChange = "none"
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the targets once; from then on their changes are taken in."""
+        self.counts = Counts(self.targets.values())
 
     @property
     def in_flight(self) -> int:

@@ -18,7 +18,6 @@ from itertools import count
 from typing import Any
 
 from controlplane.domain.admission import EnvironmentRow
-from controlplane.domain.counts import Counts
 from controlplane.domain.decide import decide
 from controlplane.domain.decide_windows import needs_of_waves
 from controlplane.domain.dispatch import Asked, Started, needs_of, start
@@ -311,5 +310,4 @@ def _memory(plan: Plan, odds: Odds, now: datetime) -> Memory:
         touched=set(range(len(waves))),
         gates=gates_of(plan),
         windows=odds.windows,
-        counts=Counts(targets.values()),
     )

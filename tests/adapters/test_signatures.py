@@ -67,7 +67,7 @@ def trusting(authority: Authority, subject: str = WORKFLOW) -> dict[str, Any]:
 
 def test_a_certificate_stands_for_the_identity_it_is_made_out_to_at_the_time_it_was_received() -> None:
     authority, key = Authority(), new_key()
-    certificate = authority.vouch(key)
+    certificate = authority.vouch(key, since=NOW - timedelta(minutes=1))
     found = check(trusting(authority), sign(key, BODY), certificate)
     assert (found.outcome, found.signers) == ("valid", ("release-workflow",))
     later = check(trusting(authority), sign(key, BODY), certificate, at=NOW + timedelta(hours=1))
@@ -76,13 +76,13 @@ def test_a_certificate_stands_for_the_identity_it_is_made_out_to_at_the_time_it_
 
 def test_another_identity_another_authority_another_key_and_another_purpose_are_refused() -> None:
     authority, key = Authority(), new_key()
-    envelope, certificate = sign(key, BODY), authority.vouch(key)
+    envelope, certificate = sign(key, BODY), authority.vouch(key, since=NOW - timedelta(minutes=1))
     other = check(trusting(authority, "https://github.com/evil/odoo"), envelope, certificate)
     assert other.outcome == "invalid"
     assert "no configured identity" in other.reason
     assert check(trusting(Authority()), envelope, certificate).outcome == "invalid"
     assert check(trusting(authority), sign(new_key(), BODY), certificate).outcome == "invalid"
-    tls = authority.vouch(key, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    tls = authority.vouch(key, since=NOW - timedelta(minutes=1), usage=ExtendedKeyUsageOID.SERVER_AUTH)
     refused = check(trusting(authority), envelope, tls)
     assert refused.outcome == "invalid"
     assert "vouches" in refused.reason

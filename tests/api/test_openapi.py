@@ -49,6 +49,7 @@ def test_each_operation_has_an_id_a_summary_its_errors_and_security(described: d
 def test_each_post_asks_for_an_idempotency_key(described: dict[str, Any]) -> None:
     without = {
         "/v1/rollouts:preview",
+        "/v1/rollouts:simulate",
         "/v1/rules:test",
         "/v1/events",
         "/v1/hooks/{source}",

@@ -33,7 +33,7 @@ def memory(size: int, *, shut: int, wave: WaveState = WaveState.RUNNING, **windo
     running = tally_of(WaveNow(0, "all", order, wave, started_at=NOW), targets.values())
     closed = Closed(dict.fromkeys(order[:shut], 0), {(0, 0): SHUT}, until=LATER)
     begun = RolloutNow(RolloutState.RUNNING, NOW)
-    return Memory("r", made, begun, [running], targets, closed=closed, counts=Counts(targets.values()))
+    return Memory("r", made, begun, [running], targets, closed=closed)
 
 
 def deferred(target: TargetNow) -> TargetNow:

@@ -197,7 +197,6 @@ class EngineMachine(RuleBasedStateMachine):
             catch_up={t.tenant: None for t in targets if t.state is TargetState.DEFERRED and t.code in CATCHES_UP},
             touched=set(range(len(self.plan.waves))),
             gates=dict(self.gates),
-            counts=Counts(targets),
             at_gates=dict(self.at_gates),
         )
 

@@ -175,7 +175,11 @@ async def test_a_certificate_counts_while_it_was_valid_when_seawall_received_it(
     assert late.verdict is Verdict.FAIL
     assert "was not valid at" in late.reason
     registry.records.clear()
-    registry.attest(sign(key, built()), "provenance", authority.vouch(key, "https://github.com/evil/odoo"))
+    registry.attest(
+        sign(key, built()),
+        "provenance",
+        authority.vouch(key, "https://github.com/evil/odoo", since=NOW - timedelta(minutes=1)),
+    )
     assert "which no configured identity names" in (await look(registry)).reason
 
 

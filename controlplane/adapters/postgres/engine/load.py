@@ -15,7 +15,6 @@ from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
 from controlplane.adapters.postgres.numbers import numerics
 from controlplane.domain.apps import AppSpec, Dependency
-from controlplane.domain.counts import Counts
 from controlplane.domain.engine import CATCHES_UP, Frozen, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import Amount, caps_for, cluster_scope, default_rollback_cap, shared_scopes
 from controlplane.domain.gating import gates_of
@@ -107,7 +106,6 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
         change_ref=row.change_ref,
         database=row.database_change,
         frozen=Frozen(passes=frozenset(plan.emergency.freezes if plan.emergency else ())),
-        counts=Counts(targets.values()),
     )
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
