@@ -126,7 +126,8 @@ async def test_when_a_clock_has_jumped_what_was_is_not_taken_for_what_is(
     jump: timedelta, metric_store: PrometheusServer
 ) -> None:
     source = Prometheus(metric_store.url, skew=SKEW)
-    hours = [(NOW - timedelta(minutes=m), 0.0) for m in range(90, -1, -1)]
+    now = datetime.now(UTC)
+    hours = [(now - timedelta(minutes=m), 0.0) for m in range(90, -1, -1)]
     name = f"fault_jump_{'back' if jump < timedelta(0) else 'ahead'}"
     write(metric_store.url, [of(name, "a", hours)])
     assert (await look(source, name, "a", now=datetime.now(UTC))).verdict is Verdict.PASS

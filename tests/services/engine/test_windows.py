@@ -97,7 +97,10 @@ async def test_a_straggler_goes_to_the_catch_up_list_and_comes_back_when_its_win
     await until_rows(stage, rollout, states, [("b", "deferred", "window"), ("c", "deferred", "window")])
     assert await stage.over(rollout, within=60) == "succeeded"
     assert stage.targets(rollout) == {"a": "verified", "b": "verified", "c": "skipped"}
-    told = "select type from history where subject_id = %s and tenant = 'b' and type like '%%-deferred%%' or type like '%%caught-up%%'"
+    told = (
+        "select type from history where subject_id = %s and tenant = 'b'"
+        " and (type like '%%-deferred%%' or type like '%%caught-up%%') order by seq"
+    )
     assert [row[0].split(".")[3] for row in stage.rows.ask(told, str(rollout))] == [
         "target-deferred",
         "target-caught-up",
