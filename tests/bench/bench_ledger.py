@@ -18,7 +18,8 @@ from tests.bench.rows import Row
 from tests.support.dispatchers import Tally, play, sweep
 from tests.support.registry import Fleet
 
-DISPATCHERS, TENANTS, ROUNDS = 64, 300, 5
+DISPATCHERS, TENANTS, ROUNDS = 64, 320, 5
+"""102,400 ways forward by themselves; ways back come on top."""
 
 
 async def measure() -> list[Row]:

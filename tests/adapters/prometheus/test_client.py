@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from controlplane.adapters import prometheus as adapter
 from controlplane.adapters.prometheus import Prometheus
+from controlplane.adapters.prometheus import client as adapter
 from controlplane.ports.gates import MetricsError
 from tests.support.query_api import QueryApi, always, query_api, vector
 

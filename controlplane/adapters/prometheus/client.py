@@ -1,4 +1,4 @@
-"""Prometheus' HTTP API (also Azure Monitor workspaces, Mimir, Thanos): instant and range queries.
+"""One query endpoint.
 
 Protocol: https://prometheus.io/docs/prometheus/latest/querying/api/ (`vector` and `scalar` results; `matrix` of range queries). Thanos is told to
 answer in full or not at all (`partial_response`); the others take no notice of that.
@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
-import orjson
 
 from controlplane.ports.gates import MetricsError, RangeSeries, Series
+
+from .answers import QueryError, data_of, matrix_of, series_of
+from .joining import Instant
+from .together import Together
 
 TIMEOUT_SECONDS = 10.0
 LARGEST_ANSWER = 64 * 2**20
@@ -59,13 +62,18 @@ class Prometheus:
         self._timeout = timeout
         self._skew = skew
         self._session: aiohttp.ClientSession | None = None
+        self._together = Together(self.instant)
 
     async def query(self, promql: str, at: datetime, stale: timedelta | None = None) -> Sequence[Series]:
-        """Evaluate an instant query at a moment."""
-        form = {"query": promql, "time": f"{at.timestamp():.3f}", "partial_response": "false"}
-        if stale is not None:
-            form["lookback_delta"] = f"{stale.total_seconds():.3f}"
-        return _series(await self._ask("query", form, at))
+        """Evaluate an instant query at a moment, or up to 0.1 s later: what is asked at once goes out together (`joining`)."""
+        return series_of(await self._together.data(Instant(promql, at, stale)))
+
+    async def instant(self, one: Instant) -> Mapping[str, Any]:
+        """The `data` of the answer to one query, asked by itself; raises MetricsError."""
+        form = {"query": one.promql, "time": f"{one.at.timestamp():.3f}", "partial_response": "false"}
+        if one.stale is not None:
+            form["lookback_delta"] = f"{one.stale.total_seconds():.3f}"
+        return await self._ask("query", form, one.at)
 
     async def range(self, promql: str, start: datetime, end: datetime, step: timedelta) -> Sequence[RangeSeries]:
         """Evaluate a range query."""
@@ -74,7 +82,7 @@ class Prometheus:
             "end": f"{end.timestamp():.3f}",
             "step": f"{step.total_seconds():.3f}",
         }
-        return _matrix(await self._ask("query_range", {"query": promql, **times, "partial_response": "false"}, None))
+        return matrix_of(await self._ask("query_range", {"query": promql, **times, "partial_response": "false"}, None))
 
     async def _ask(self, path: str, form: Mapping[str, str], at: datetime | None) -> Mapping[str, Any]:
         """The answer's `data`; raises MetricsError for anything but a success. `at`: a moment that should be now on the source's clock."""
@@ -82,17 +90,18 @@ class Prometheus:
         address = f"{self._url}/{path}"
         try:
             async with self._connected().post(address, data=form, headers=headers, allow_redirects=False) as answer:
-                found = _data(answer.status, await _body(answer))
+                found = data_of(answer.status, await _body(answer))
                 if at is not None:
                     self._check_clock(answer.headers.get("Date", ""), at)
                 return found
         except TimeoutError as error:
-            raise MetricsError(f"the metric source did not answer within {self._timeout:g} s") from error
+            raise QueryError(f"the metric source did not answer within {self._timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise MetricsError(f"the metric source did not answer ({type(error).__name__})") from error
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections; what is still asked is not answered."""
+        await self._together.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -133,44 +142,5 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     async for part in answer.content.iter_chunked(2**16):
         body += part
         if len(body) > LARGEST_ANSWER:
-            raise MetricsError(f"the metric source answered more than {LARGEST_ANSWER // 2**20} MiB")
+            raise QueryError(f"the metric source answered more than {LARGEST_ANSWER // 2**20} MiB")
     return bytes(body)
-
-
-def _data(status: int, text: bytes) -> Mapping[str, Any]:
-    try:
-        body = orjson.loads(text)
-    except ValueError as error:
-        raise MetricsError(f"the metric source answered {status} and no JSON") from error
-    if status != 200 or not isinstance(body, dict) or body.get("status") != "success":
-        said = body.get("error", "") if isinstance(body, dict) else ""
-        raise MetricsError(f"the metric source answered {status}: {said or 'no reason given'}")
-    data = body.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _series(data: Mapping[str, Any]) -> list[Series]:
-    if data.get("resultType") not in ("scalar", "vector"):
-        raise MetricsError(f"the query gives a {data.get('resultType')}, not an instant vector")
-    try:
-        if data["resultType"] == "scalar":
-            return [_one({}, data["result"])]
-        return [_one(item["metric"], item["value"]) for item in data["result"]]
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise MetricsError("the metric source answered a result that can't be read") from error
-
-
-def _matrix(data: Mapping[str, Any]) -> list[RangeSeries]:
-    if data.get("resultType") != "matrix":
-        raise MetricsError(f"the range query gives a {data.get('resultType')}, not a matrix")
-    try:
-        return [
-            RangeSeries(item["metric"], [(float(at), float(value)) for at, value in item["values"]])
-            for item in data["result"]
-        ]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise MetricsError("the metric source answered a result that can't be read") from error
-
-
-def _one(labels: Mapping[str, str], value: Sequence[Any]) -> Series:
-    return Series(labels, float(value[1]), datetime.fromtimestamp(float(value[0]), UTC))
