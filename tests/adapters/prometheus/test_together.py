@@ -117,7 +117,7 @@ async def test_one_bad_query_costs_the_others_one_look_apart_and_then_nothing(ap
         query = api.forms[-1]["query"]
         if "bad" in query:
             return web.json_response({"status": "error", "error": "bad"}, status=status)
-        marks = [{MARK: str(n)} for n in range(query.count(MARK))] or [{}]
+        marks: list[dict[str, str]] = [{MARK: str(n)} for n in range(query.count(MARK))] or [{}]
         result = [{"metric": {"tenant": "a", **mark}, "value": [1.0, "1"]} for mark in marks]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
