@@ -118,7 +118,7 @@ async def test_one_bad_query_costs_the_others_one_look_apart_and_then_nothing(ap
         if "bad" in query:
             return web.json_response({"status": "error", "error": "bad"}, status=status)
         marks: list[dict[str, str]] = [{MARK: str(n)} for n in range(query.count(MARK))] or [{}]
-        result = [{"metric": {"tenant": "a", **mark}, "value": [1.0, "1"]} for mark in marks]
+        result = [{"metric": mark | {"tenant": "a"}, "value": [1.0, "1"]} for mark in marks]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     api.answer = refuses_bad
