@@ -101,6 +101,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "freezes.read": _SEE,
     "freezes.write": _RUN,
     "changes.read": _SEE,
+    "timelines.read": _SEE | _OWNER,
     "audit.read": frozenset({"platform-admin", "auditor"}),
     "keys.read": _ADMIN,
     "keys.write": _ADMIN,

@@ -48,12 +48,17 @@ def unknown_placeholders(text: str, own: Iterable[str] = ()) -> list[str]:
 
 def filled(question: Question, scene: GateScene) -> str:
     """The query as it is asked."""
-    names = namespaces(scene)
+    return fill(question, scene.asked, scene.environment, scene.now - scene.since)
+
+
+def fill(question: Question, tenants: Sequence[str], environment: str, since: timedelta) -> str:
+    """A query with its placeholders filled, for these tenants of an environment."""
+    names = _namespaces(tenants, environment)
     values = {
-        "tenants": _one_of(scene.asked),
+        "tenants": _one_of(tenants),
         "namespaces": _one_of(names),
         "ingress": _one_of(_plain(name) for name in names),
-        "since": seconds(scene.now - scene.since),
+        "since": seconds(since),
         "window": seconds(question.window),
         **question.filling,
     }
@@ -67,7 +72,11 @@ def seconds(span: timedelta) -> str:
 
 def namespaces(scene: GateScene) -> dict[str, str]:
     """Namespace -> tenant of everybody asked for."""
-    return {namespace_name(tenant, scene.environment): tenant for tenant in scene.asked}
+    return _namespaces(scene.asked, scene.environment)
+
+
+def _namespaces(tenants: Iterable[str], environment: str) -> dict[str, str]:
+    return {namespace_name(tenant, environment): tenant for tenant in tenants}
 
 
 async def ask(questions: Sequence[Question], scene: GateScene, ports: GatePorts) -> list[dict[str, Any]]:
@@ -85,7 +94,7 @@ async def _ask(question: Question, scene: GateScene, ports: GatePorts) -> dict[s
         found = await source.query(query, scene.now, question.stale)
     except MetricsError as error:
         return {"query": query, "error": str(error), "values": []}
-    owners = _owners(scene)
+    owners = owners_of(scene.asked, scene.environment)
     values = [_value(one, owners) for one in found]
     return {"query": query, "values": [value for value in values if value is not None]}
 
@@ -113,7 +122,7 @@ def some(names: Sequence[str], most: int = 3) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Owners:
+class Owners:
     """Whose series is whose."""
 
     tenants: frozenset[str]
@@ -128,12 +137,14 @@ class _Owners:
         return ""
 
 
-def _owners(scene: GateScene) -> _Owners:
-    names = namespaces(scene)
-    return _Owners(frozenset(scene.asked), {**{_plain(name): tenant for name, tenant in names.items()}, **names})
+def owners_of(tenants: Iterable[str], environment: str) -> Owners:
+    """Who may own a series that was asked for these tenants of an environment."""
+    listed = frozenset(tenants)
+    names = _namespaces(listed, environment)
+    return Owners(listed, {**{_plain(name): tenant for name, tenant in names.items()}, **names})
 
 
-def _value(one: Series, owners: _Owners) -> dict[str, Any] | None:
+def _value(one: Series, owners: Owners) -> dict[str, Any] | None:
     """A value as evidence; None if it is of somebody who isn't asked for."""
     tenant = owners.of(one.labels)
     if tenant is None:

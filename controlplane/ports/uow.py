@@ -15,6 +15,7 @@ from controlplane.ports.stores.audit import AuditChainStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.budgets import BudgetStore
 from controlplane.ports.stores.configuration import ConfigStore
+from controlplane.ports.stores.correlation import CorrelationStore
 from controlplane.ports.stores.emergencies import EmergencyStore
 from controlplane.ports.stores.events import EventStore
 from controlplane.ports.stores.evidence import EvidenceStore
@@ -59,6 +60,11 @@ class UnitOfWork(Protocol):
     @property
     def configuration(self) -> ConfigStore:
         """Configuration objects and their versions."""
+        ...
+
+    @property
+    def correlation(self) -> CorrelationStore:
+        """What stands on timelines."""
         ...
 
     @property

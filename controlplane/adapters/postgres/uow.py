@@ -20,6 +20,7 @@ from .audit import PostgresAuditChain
 from .breakglass import PostgresBreakGlass
 from .budgets import PostgresBudgets
 from .configuration import PostgresConfiguration
+from .correlation import PostgresCorrelation
 from .emergencies import PostgresEmergencies
 from .events import PostgresEvents
 from .evidence import PostgresEvidence
@@ -87,6 +88,11 @@ class PostgresUnitOfWork:
     def configuration(self) -> PostgresConfiguration:
         """Configuration objects and their versions."""
         return PostgresConfiguration(self.session)
+
+    @property
+    def correlation(self) -> PostgresCorrelation:
+        """What stands on timelines."""
+        return PostgresCorrelation(self.session)
 
     @property
     def evidence(self) -> PostgresEvidence:

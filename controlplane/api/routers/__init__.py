@@ -39,6 +39,7 @@ from . import (
     rule_tests,
     self_service,
     tenants,
+    timeline,
     values,
 )
 
@@ -56,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     emergencies.router,
     budgets.router,
     looks.router,
+    timeline.router,
     insight.router,
     audit.router,
     breakglass.router,

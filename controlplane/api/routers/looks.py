@@ -64,8 +64,8 @@ async def changes(
     return respond(page(request, rows, limit, show=_change, position=_position))
 
 
-def parse_since(text: str, now: datetime) -> datetime:
-    """Read `PT2H` (so long ago) or an RFC 3339 time. Raises InvalidError."""
+def parse_since(text: str, now: datetime, name: str = "since") -> datetime:
+    """Read `PT2H` (so long ago) or an RFC 3339 time; `name` is the parameter's. Raises InvalidError."""
     try:
         if text.startswith("P"):
             return now - parse_duration(text)
@@ -73,8 +73,10 @@ def parse_since(text: str, now: datetime) -> datetime:
         if moment.tzinfo is None or not timedelta(0) <= now - moment < timedelta(days=36600):
             raise ValueError("a time of the last century, with its zone")  # noqa: TRY301 -- one answer for all
     except (ValueError, OverflowError) as error:
-        detail = "since is a duration such as PT2H, or a past time with its zone such as 2026-11-23T07:00:00Z."
-        raise InvalidError(detail, errors=[FieldError("query/since", "neither a duration nor a past time")]) from error
+        detail = f"{name} is a duration such as PT2H, or a past time with its zone such as 2026-11-23T07:00:00Z."
+        raise InvalidError(
+            detail, errors=[FieldError(f"query/{name}", "neither a duration nor a past time")]
+        ) from error
     return moment
 
 
