@@ -49,7 +49,8 @@ class Settings(BaseSettings):
         default="", description="Where a worker or the relay serves /metrics, /livez and /readyz; empty: nowhere."
     )
     metrics_source: str = Field(
-        default="", description="Prometheus query API that metric gates ask; empty: every metric gate says unknown."
+        default="",
+        description="Prometheus query API that metric gates (workers) and timelines (API) ask; empty: every metric gate says unknown.",
     )
     metrics_sources: Path | None = Field(
         default=None, description="YAML file: metric sources by name, with how to sign in at each."

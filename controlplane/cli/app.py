@@ -29,6 +29,7 @@ from . import (
     rollout,
     rule,
     tenant,
+    timeline,
     up,
     votes,
     why,
@@ -63,7 +64,7 @@ def root(
     """Take the options before any command."""
 
 
-for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, insight, doctor, login):
+for module in (up, demo, processes, deploy, why, freeze, votes, apply, look, timeline, insight, doctor, login):
     module.register(app)
 for name, group in (
     ("tenant", tenant.group),

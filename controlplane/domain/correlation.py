@@ -26,7 +26,7 @@ type Position = tuple[datetime, str, str, int]
 
 LONGEST: Final = timedelta(days=92)
 POINTS: Final = 120
-"""So many points a series has at most, and some more where the step was rounded."""
+"""So many points a series has at most, and a few more where the step was rounded."""
 STEPS: Final = tuple(
     timedelta(seconds=s) for s in (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 )
@@ -127,8 +127,8 @@ class Span:
 
     @property
     def step(self) -> timedelta:
-        """The smallest of the usual steps that gives at most `POINTS` points."""
-        least = (self.until - self.since) / POINTS
+        """The smallest of the usual steps that gives about `POINTS` points at most."""
+        least = timedelta(seconds=(self.until - self.since) // timedelta(seconds=POINTS))
         return next((step for step in STEPS if step >= least), STEPS[-1])
 
 

@@ -33,9 +33,12 @@ def checked_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 async def lines(
-    names: Sequence[str], tenants: Sequence[str], environment: str, span: Span, source: Metrics | None
+    names: Sequence[str], tenants: Sequence[str], environment: str, span: Span, source: Metrics | str
 ) -> tuple[Signal, ...]:
-    """Ask all at once. `tenants`: whom it is about; of more than ten, those with the worst values are shown."""
+    """Ask all at once. `tenants`: whom it is about; of more than ten, those with the worst values are shown.
+
+    `source`: a text says why there is none.
+    """
     return tuple(await asyncio.gather(*(_line(named(name), tenants, environment, span, source) for name in names)))
 
 

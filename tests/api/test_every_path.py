@@ -78,11 +78,13 @@ def test_every_promised_path_is_there() -> None:
 
 
 def lists() -> list[str]:
-    """Paths that give a page of something and name nothing."""
+    """Paths that give a page of something and name nothing. A timeline is no list: it ends now, so it is never the same twice."""
     return [
         path
         for path, item in PATHS.items()
-        if "{" not in path and {"limit", "cursor"} <= {p["name"] for p in item.get("get", {}).get("parameters", ())}
+        if path != "/v1/timeline"
+        and "{" not in path
+        and {"limit", "cursor"} <= {p["name"] for p in item.get("get", {}).get("parameters", ())}
     ]
 
 

@@ -100,12 +100,12 @@ def test_secrets_of_sources_and_webhooks_are_mounted_where_they_are_used() -> No
     assert named == {"relay": "seawall-secrets", "serve": "seawall-secrets", "work": "seawall-endpoints"}
 
 
-def test_metric_sources_are_given_to_workers_alone() -> None:
+def test_metric_sources_are_given_to_workers_and_to_the_api() -> None:
     objects = render()
     told = {part: variables(pod_of(objects, part)["containers"][0]).get("SEAWALL_METRICS_SOURCES") for part in PARTS}
     mounted = {part: any(v["name"] == "metrics" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
-    assert told == {"relay": None, "serve": None, "work": "/etc/seawall/metrics/sources.yaml"}
-    assert mounted == {"relay": False, "serve": False, "work": True}
+    assert told == {"relay": None, **dict.fromkeys(("serve", "work"), "/etc/seawall/metrics/sources.yaml")}
+    assert mounted == {"relay": False, "serve": True, "work": True}
 
 
 def test_what_outlives_the_database_is_written_by_workers_and_read_by_the_api() -> None:

@@ -15,8 +15,10 @@ from controlplane.api.paging import Cursor, Limit, decode, encode
 from controlplane.api.routers.looks import Since, parse_since
 from controlplane.api.routing import feature_router
 from controlplane.domain.correlation import Position, Signal, Span, Timeline, checked_span
+from controlplane.domain.errors import InvalidError
 from controlplane.domain.names import Name
 from controlplane.domain.tenants import EnvironmentName
+from controlplane.ports.gates import Metrics
 from controlplane.services import correlation
 from controlplane.services.signal_lines import checked_names, lines
 
@@ -56,8 +58,7 @@ async def timeline(
     windows, notes = await correlation.calendar_entries(attached, call.container.calendars, tenant, span)
     shown: tuple[Signal, ...] = ()
     if after is None:
-        source = call.container.metric_sources.get(DEFAULT)
-        shown = await lines(names, whom, environment, span, source)
+        shown = await lines(names, whom, environment, span, _source(call))
     entries, more = correlation.page_of([*sources, windows], wanted)
     following = _next(request, span, entries[-1].position, limit) if more else None
     known = all(one.state == "measured" for one in shown)
@@ -74,6 +75,15 @@ async def timeline(
             next=following,
         )
     )
+
+
+def _source(call: Call) -> Metrics | str:
+    """The metric source of this process, or why there is none: the rest of a timeline is shown all the same."""
+    try:
+        found = call.container.metric_sources.get(DEFAULT)
+    except InvalidError as error:
+        return error.detail
+    return found or "no metric source is configured where the API runs (SEAWALL_METRICS_SOURCE)"
 
 
 def _next(request: Request, span: Span, last: Position, limit: int) -> str:

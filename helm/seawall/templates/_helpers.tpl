@@ -88,14 +88,14 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* The API checks signatures of events and answers, the relay signs webhooks; workers sign what gates ask endpoints, and sign in at metric sources. */}}
+{{/* The API checks signatures of events and answers, the relay signs webhooks; workers sign what gates ask endpoints; workers and the API sign in at metric sources. */}}
 {{- define "seawall.readsSecrets" -}}
 {{- if eq .part "work" }}{{ .root.Values.work.existingSecret }}{{ else }}{{ .root.Values.secrets.existingSecret }}{{ end }}
 {{- end }}
 
-{{/* Gates are looked at by workers alone. */}}
+{{/* Workers look at gates, the API draws timelines. */}}
 {{- define "seawall.asksMetrics" -}}
-{{- if and .root.Values.metrics.existingSecret (eq .part "work") }}yes{{ end }}
+{{- if and .root.Values.metrics.existingSecret (ne .part "relay") }}yes{{ end }}
 {{- end }}
 
 {{/* Workers write there; the API reads the audit chain's heads. */}}
