@@ -42,9 +42,9 @@ async def lines(
     return tuple(await asyncio.gather(*(_line(named(name), tenants, environment, span, source) for name in names)))
 
 
-async def _line(query: Named, tenants: Sequence[str], environment: str, span: Span, source: Metrics | None) -> Signal:
-    if source is None:
-        return _signal(query, "no metric source is configured where the API runs (SEAWALL_METRICS_SOURCE)")
+async def _line(query: Named, tenants: Sequence[str], environment: str, span: Span, source: Metrics | str) -> Signal:
+    if isinstance(source, str):
+        return _signal(query, source)
     try:
         shown = tenants if len(tenants) <= MOST_SERIES else await _worst(query, tenants, environment, span, source)
         text = _text(query, shown, environment, span)

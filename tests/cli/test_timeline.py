@@ -30,7 +30,13 @@ def entry(minute: float, change: str, tenant: str | None = None, **other: Any) -
 
 
 def found(items: list[dict[str, Any]], signals: list[dict[str, Any]] | None = None, **other: Any) -> dict[str, Any]:
-    whole = {"tenant": None, "since": SINCE.isoformat(), "until": UNTIL.isoformat(), "notes": [], "complete": True}
+    whole: dict[str, Any] = {
+        "tenant": None,
+        "since": SINCE.isoformat(),
+        "until": UNTIL.isoformat(),
+        "notes": [],
+        "complete": True,
+    }
     return {**whole, "items": items[::-1], "signals": signals or [], **other}
 
 
