@@ -92,7 +92,8 @@ def _retry(draft: Draft, command: CommandSeen) -> set[int]:
             _reopen(draft, draft.wave(wave.index))
     if touched:
         draft.set_rollout(halted="", reason="", hold=False)
-        draft.tell("retried", {"by": command.actor, "waves": sorted(touched)})
+        said = {name: str(word) for name in ("reason", "acceptNoWayBack") if (word := command.body.get(name))}
+        draft.tell("retried", {"by": command.actor, "waves": sorted(touched), **said})
     return touched
 
 

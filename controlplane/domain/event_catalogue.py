@@ -51,7 +51,10 @@ _ROLLOUT = _of(
             "An emergency goes before it for some tenants: now, or when they come to a place where they may yield.",
             ("by", "rollout", "tenants"),
         ),
-        "retried": ("Failed or deferred targets are tried again.", ("by", "waves")),
+        "retried": (
+            "Failed or deferred targets are tried again; `acceptNoWayBack` is the word of who let them, where one was given.",
+            ("by", "waves", "reason", "acceptNoWayBack"),
+        ),
         "succeeded": ("It ended as it should.", _ENDED),
         "failed": ("It ended without success; the reason says why.", _ENDED),
         "aborted": ("It ended because a person wanted it to.", ("reason",)),

@@ -22,6 +22,9 @@ from controlplane.ports.gates import Evidence, GatePorts, GateScene, TargetGate
 type MakeScene = Callable[[GateKey, tuple[str, ...]], GateScene]
 """The scene of a gate and the tenants that are asked about."""
 
+BROKEN_SECONDS = 5.0
+"""Until a gate that failed outside its look is tried again."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -68,6 +71,18 @@ class Asker:
                 await task
 
     async def _ask_forever(self, gate: GateNow) -> None:
+        """Ask until cancelled. Whatever goes wrong around a look is said of those who stand there, not the end of the asking."""
+        while True:
+            try:
+                await self._ask_on(gate)
+            except Exception:
+                log.exception("a gate is broken", gate=gate.kind)
+                standing = self._standing(gate.key.wave)
+                said = [(tenant, broken(), {"error": "internal"}) for tenant in standing]
+                self._report(gate, said, timedelta(seconds=BROKEN_SECONDS))
+            await asyncio.sleep(BROKEN_SECONDS)
+
+    async def _ask_on(self, gate: GateNow) -> None:
         """Everybody who stands there is asked when he comes, and again at each interval of the gate."""
         spec = read_spec(gate.kind, gate.spec)
         interval = GATES[gate.kind].interval(spec)
@@ -101,15 +116,14 @@ class Asker:
             judged = kind.judge_each(spec, scene, evidence)
         except SeawallError as error:
             log.warning("a gate could not be looked at", gate=gate.kind, code=error.code)
-            evidence, judged = {"error": error.code}, dict.fromkeys(tenants, _unmeasured(error.detail))
+            evidence, judged = {"error": error.code}, dict.fromkeys(tenants, unmeasured(error.detail))
         except Exception:
             log.exception("a gate is broken", gate=gate.kind)
-            sentence = "something went wrong inside Seawall; the log of the worker says what"
-            evidence, judged = {"error": "internal"}, dict.fromkeys(tenants, _unmeasured(sentence))
-        silent = _unmeasured("the gate said nothing about this tenant")
+            evidence, judged = {"error": "internal"}, dict.fromkeys(tenants, broken())
+        silent = unmeasured("the gate said nothing about this tenant")
         return [(tenant, judged.get(tenant, silent), _own(evidence, tenant)) for tenant in tenants]
 
-    def _report(self, gate: GateNow, looked: list[tuple[str, Judged, Evidence]], valid: timedelta) -> None:
+    def _report(self, gate: GateNow, looked: Sequence[tuple[str, Judged, Evidence]], valid: timedelta) -> None:
         """Tell what is new, each pass (it counts for a while only), and who could not be measured for too long."""
         now = self._scene(gate.key, ()).now
         for tenant, judged, evidence in looked:
@@ -126,8 +140,14 @@ class Asker:
                 self._wake.set()
 
 
-def _unmeasured(why: str) -> Judged:
+def unmeasured(why: str) -> Judged:
+    """The verdict where nothing was measured: it blames nobody."""
     return Judged(Verdict.UNKNOWN, f"could not measure: {why}")
+
+
+def broken() -> Judged:
+    """The verdict of a gate with a fault of our own."""
+    return unmeasured("something went wrong inside Seawall; the log of the worker says what")
 
 
 def _own(evidence: Evidence, tenant: str) -> Evidence:

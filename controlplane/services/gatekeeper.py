@@ -19,7 +19,7 @@ from controlplane.domain.rollouts import TARGET_FORWARD, TargetState, WaveState
 from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
 from controlplane.ports.gates import Evidence, FleetNow, GatePorts, GateScene, ShownGate
-from controlplane.services.asking import Asker
+from controlplane.services.asking import BROKEN_SECONDS, Asker, broken, unmeasured
 
 _STANDING: dict[WaveState, tuple[Place, ...]] = {
     WaveState.GATING: ("before",),
@@ -98,17 +98,29 @@ class Gatekeeper:
         return [g for g in self._memory.gates.values() if g.key.wave == wave.index and g.key.place in places]
 
     async def _look_forever(self, gate: GateNow) -> None:
-        kind, spec = GATES[gate.kind], read_spec(gate.kind, gate.spec)
+        """Look until cancelled. Whatever goes wrong around a look is said as its verdict, not the end of the looking."""
         while True:
-            scene = self._scene(gate.key)
-            if gate.key.place == "during" and not scene.changed:
-                await asyncio.sleep(kind.interval(spec))
-                continue
+            try:
+                seconds = await self._look_once(gate)
+            except Exception:
+                log.exception("a gate is broken", gate=gate.kind)
+                self._tell(gate.key, broken(), {"error": "internal"})
+                seconds = BROKEN_SECONDS
+            await asyncio.sleep(seconds)
+
+    async def _look_once(self, gate: GateNow) -> float:
+        """One look if there is anybody to look at; gives the seconds until the next."""
+        kind, spec = GATES[gate.kind], read_spec(gate.kind, gate.spec)
+        scene = self._scene(gate.key)
+        if gate.key.place != "during" or scene.changed:
             evidence, judged = await self._look(gate, spec, scene)
-            if self._news(gate.key, judged):
-                self._arrived.append(GateJudged(gate.key, judged, evidence))
-                self._wake.set()
-            await asyncio.sleep(kind.interval(spec))
+            self._tell(gate.key, judged, evidence)
+        return kind.interval(spec)
+
+    def _tell(self, key: GateKey, judged: Judged, evidence: Evidence) -> None:
+        if self._news(key, judged):
+            self._arrived.append(GateJudged(key, judged, evidence))
+            self._wake.set()
 
     def _news(self, key: GateKey, judged: Judged) -> bool:
         """Whether a verdict must be heard: it differs, blames somebody who has not begun to go back, or was unknown for too long."""
@@ -128,11 +140,10 @@ class Gatekeeper:
             judged = kind.judge(spec, scene, evidence)
         except SeawallError as error:
             log.warning("a gate could not be looked at", gate=gate.kind, code=error.code)
-            return {"error": error.code}, Judged(Verdict.UNKNOWN, f"could not measure: {error.detail}")
+            return {"error": error.code}, unmeasured(error.detail)
         except Exception:
             log.exception("a gate is broken", gate=gate.kind)
-            sentence = "something went wrong inside Seawall; the log of the worker says what"
-            return {"error": "internal"}, Judged(Verdict.UNKNOWN, f"could not measure: {sentence}")
+            return {"error": "internal"}, broken()
         if judged.look:
             looks.append(judged.look)
             del looks[:-LOOKS_KEPT]

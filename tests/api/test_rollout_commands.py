@@ -38,6 +38,7 @@ def finish(fleet: Fleet, outcome: str = "failed") -> None:
         ("resume", {"reason": ""}),
         ("abort", {"inFlight": "rollBack", "reason": "wrong release"}),
         ("retry", {"tenants": ["acme-fr"]}),
+        ("retry", {"tenants": ["acme-fr"], "reason": "the node is back", "acceptNoWayBack": "the business signed"}),
     ],
 )
 async def test_a_command_raises_the_number_every_driver_compares_and_wakes_one(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
+from controlplane.domain.decide import decide
 from controlplane.domain.engine import EffectDone, Looked, Phase
 from controlplane.domain.gating import GateJudged, GateKey, Judged, Verdict
 from controlplane.domain.rollouts import RolloutState, TargetState, WaveState
@@ -107,6 +108,17 @@ def test_a_target_that_went_back_further_than_it_began_starts_from_where_it_went
     assert made.memory.targets[tenant].base_revision == good
     all_goes_well(made, 30)
     assert made.memory.targets[tenant].state is TargetState.VERIFIED
+
+
+def test_why_it_was_retried_and_the_word_on_what_can_t_go_back_are_told() -> None:
+    made = begun()
+    left = made.memory.waves[1].order[0]
+    made.rows[left] = replace(made.rows[left], phase="suspended")
+    until(made, 2, WaveState.RUNNING)
+    words = {"reason": "the node is back", "acceptNoWayBack": "the business signed"}
+    draft = decide(made.memory, [made._command("retry", tenants=[left], **words)], made.now)
+    (told,) = [event.data for event in draft.take().events if event.change == "retried"]
+    assert {name: told[name] for name in words} == words
 
 
 def test_a_retry_of_nobody_that_can_be_retried_changes_nothing() -> None:

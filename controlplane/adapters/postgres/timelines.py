@@ -126,6 +126,9 @@ async def timeline_part(engine: AsyncEngine) -> Part:
     except (TimeoutError, OSError, SQLAlchemyError) as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         return Part(name="timeline", state="away", needed=False, detail=f"PostgreSQL did not say ({kind}).")
+    if row.noted is None:
+        detail = f"Timeline {row.timeline}; no worker has looked at a cluster yet, so there is nothing to compare after a failover."
+        return Part(name="timeline", state="notRequired", needed=False, detail=detail)
     if row.noted != row.timeline:
         detail = f"PostgreSQL began timeline {row.timeline}; no worker has compared a cluster with the registry yet."
         return Part(name="timeline", state="away", needed=False, detail=detail)

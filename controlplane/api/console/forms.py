@@ -110,7 +110,7 @@ async def command(
     if word == "abort":
         body["inFlight"] = "rollBack" if fields.get("inFlight") == "rollBack" else "finish"
     if word == "retry":
-        body = retry_body(None)
+        body = retry_body(None, body["reason"])
 
     async def effect(uow: UnitOfWork) -> Answer:
         await give(uow, rollout_id, _WORDS[word], body, call.actor)

@@ -123,7 +123,7 @@ async def retry(
     async with order.call.platform() as uow:
         head = await head_of(uow, order.rollout_id)
     if RolloutState(head.state) not in ROLLOUT_OVER:
-        return await order.give("retry", retry_body(body.tenants))
+        return await order.give("retry", retry_body(body.tenants, body.reason, body.accept_no_way_back))
 
     async def again() -> Ask:
         async with order.call.platform() as uow:

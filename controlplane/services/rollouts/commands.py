@@ -92,9 +92,11 @@ async def locked(uow: UnitOfWork, rollout_id: uuid.UUID) -> LockedRollout:
     return rollout
 
 
-def retry_body(tenants: Sequence[str] | None) -> dict[str, Any]:
-    """The body of a retry: these tenants, or all that can be retried."""
-    return {} if tenants is None else {"tenants": sorted(set(tenants))}
+def retry_body(tenants: Sequence[str] | None, reason: str = "", accepted: str = "") -> dict[str, Any]:
+    """The body of a retry: these tenants, or all that can be retried; why, and the word on a way back given up, if there is one."""
+    named = {} if tenants is None else {"tenants": sorted(set(tenants))}
+    words = {"reason": reason, "acceptNoWayBack": accepted}
+    return named | {name: word for name, word in words.items() if word}
 
 
 def _refuse_unstarted(uow: UnitOfWork, rollout: LockedRollout, word: Word) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -33,7 +33,6 @@ class TurnGate:
     def __init__(self) -> None:
         self.says: dict[str, Verdict] = {}
         self.looks: list[tuple[str, ...]] = []
-        self.broken = False
         self.seconds = 0.1
 
     def interval(self, _spec: TurnSpec) -> float:
@@ -42,8 +41,6 @@ class TurnGate:
     async def observe(self, _spec: TurnSpec, scene: GateScene, _ports: GatePorts) -> Evidence:
         self.looks.append(scene.targets)
         await asyncio.sleep(0)
-        if self.broken:
-            raise RuntimeError("the gate's own mistake")
         return {"all": "seen by all", "targets": {t: {"age": len(t)} for t in scene.targets}}
 
     def judge(self, _spec: TurnSpec, _scene: GateScene, _evidence: Evidence) -> Judged:
@@ -132,14 +129,17 @@ async def test_another_driver_asks_again_whoever_had_passed_and_knows_who_waited
     await other
 
 
+@pytest.mark.parametrize("broken", ["observe", "judge_each", "interval"])
 async def test_a_broken_gate_is_unknown_holds_and_fails_only_where_its_limit_says_so(
-    stage: Stage, turn: TurnGate, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, turn: TurnGate, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     class Limited(TurnSpec):
         unknown: dict[str, Any]
 
     monkeypatch.setattr(turn, "spec", Limited)
-    turn.broken = True
+    monkeypatch.setattr("controlplane.services.asking.BROKEN_SECONDS", 0.5)
+    turn.seconds = 0.5
+    monkeypatch.setattr(turn, broken, _mistake)
     rollout = await begin(stage, ["a"], unknown={"seconds": 1, "then": "fail"})
 
     async def unknown() -> bool:
@@ -148,6 +148,10 @@ async def test_a_broken_gate_is_unknown_holds_and_fails_only_where_its_limit_say
     await until_read(unknown)
     assert await stage.over(rollout) == "failed"
     assert stage.rows.ask("select state, code from targets") == [("skipped", "gate-refused")]
+
+
+def _mistake(*_: object) -> Never:
+    raise RuntimeError("the gate's own mistake")
 
 
 def test_a_kind_that_gives_no_verdict_for_one_target_is_refused_there() -> None:

@@ -135,11 +135,14 @@ async def test_a_wave_that_stays_unmeasured_longer_than_its_spec_bears_fails(sta
     assert failed == [("gate-failed", "gate metric: the query gives no series")]
 
 
-async def test_a_gate_with_a_fault_of_its_own_holds_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["metric.read", "metric.MetricGate.interval"])
+async def test_a_gate_with_a_fault_of_its_own_holds_and_says_so_and_the_rollout_goes_on_being_driven(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     def broken(*_: object) -> Never:
         raise KeyError("values")
 
-    monkeypatch.setattr("controlplane.gates.metric.read", broken)
+    monkeypatch.setattr(f"controlplane.gates.{place}", broken)
     stage.rows.config("strategies", "watched", watched("PT0S"))
     stage.rows.release("1.0")
     await stage.tenants(["a"])
