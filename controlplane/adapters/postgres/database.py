@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 _HINT = text("select set_config('synchronous_commit', 'off', true), pg_notify('seawall_outbox', '')")
 _IDLE = "-c idle_in_transaction_session_timeout=5s -c statement_timeout=30s -c lock_timeout=5s"
 
+# Workers read by key. A plan that the connection keeps from when a table was small would go on reading all of it once it has grown.
+_BY_KEY = {"engine": " -c enable_seqscan=off"}
+
 # A server that vanished without a word is noticed within five seconds, when connecting (s) and while waiting for it (ms).
 _IMPATIENT = {"connect_timeout": 3, "tcp_user_timeout": 4000, "keepalives_idle": 5, "keepalives_interval": 2}
 
@@ -51,7 +54,7 @@ class Database:
                 raise DependencyError(
                     f"This process has no database address for the role sw_{role}.", code="database-not-configured"
                 )
-            options = {"options": _IDLE, "application_name": f"seawall-{role}", **_IMPATIENT}
+            options = {"options": _IDLE + _BY_KEY.get(role, ""), "application_name": f"seawall-{role}", **_IMPATIENT}
             self._engines[role] = create_async_engine(
                 sqlalchemy_url(url),
                 pool_size=self._pool_size,

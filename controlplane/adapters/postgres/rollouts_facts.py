@@ -40,7 +40,7 @@ _TARGETS = text(
            t.apps -> :app as app, e.slot_id, e.dirty, ta.app is not null as installed,
            coalesce(ta.values, '{}'::jsonb) as values, coalesce(ta.revision, 0) as revision,
            coalesce(ta.verified_revision, 0) as verified_revision, ta.deferred_until,
-           r.release_version as version, r.content_hash as content, r.values_hash,
+           ta.release_version as version, ta.content_hash as content, ta.values_hash,
            coalesce((
                select string_agg(concat_ws('/', o.app, v.release_version, v.values_hash), ',' order by o.app)
                from tenant_apps o join revisions v using (tenant, environment, app, revision)
@@ -49,8 +49,12 @@ _TARGETS = text(
            coalesce(e.walls ->> 'priority', '') as priority
     from environments e
     join tenants t on t.tenant = e.tenant
-    left join tenant_apps ta on (ta.tenant, ta.environment, ta.app) = (e.tenant, e.environment, :app)
-    left join revisions r on (r.tenant, r.environment, r.app, r.revision) = (ta.tenant, ta.environment, ta.app, ta.revision)
+    left join lateral (
+        select a.app, a.values, a.revision, a.verified_revision, a.deferred_until, r.release_version, r.content_hash, r.values_hash
+        from tenant_apps a left join revisions r using (tenant, environment, app, revision)
+        where (a.tenant, a.environment, a.app) = (e.tenant, e.environment, :app)
+        offset 0 -- one look by key for each tenant: without statistics the planner would compare each tenant with each
+    ) ta on true
     where e.environment = :environment and t.phase <> 'offboarded'
       and (ta.app is not null or jsonb_exists(t.apps, :app))
       and (cast(:tenants as text[]) is null or t.tenant = any(cast(:tenants as text[])))

@@ -39,6 +39,7 @@ _LOCK = text(
     join tenant_apps a on a.tenant = e.tenant and a.environment = e.environment and a.app = :app
     join targets mine on mine.rollout_id = :id and mine.tenant = e.tenant
     where e.environment = :environment and e.tenant = any(:tenants)
+      and t.tenant = any(:tenants) and a.tenant = any(:tenants) and mine.tenant = any(:tenants)
     for update of e skip locked
     """
 )
@@ -49,7 +50,7 @@ _TAKE_SLOTS = text(
     """
     update environments e set slot_kind = 'rollout', slot_id = :id, slot_since = coalesce(e.slot_since, now()), epoch = x.epoch
     from unnest(cast(:tenants as text[]), cast(:epochs as bigint[])) as x(tenant, epoch)
-    where e.tenant = x.tenant and e.environment = :environment and (e.slot_id is null or e.slot_id = :id)
+    where e.tenant = x.tenant and e.environment = :environment and (e.slot_id is null or e.slot_id = :id) and e.tenant = any(cast(:tenants as text[]))
     """
 )
 _REVISIONS = text(
@@ -64,14 +65,14 @@ _REVISIONS = text(
       x.content, coalesce(t.memory->>'valuesHash', ''), coalesce(t.memory->'values', '{}'), '[]', '{}', x.base, 'applying', :id
     from unnest(cast(:tenants as text[]), cast(:revisions as int[]), cast(:contents as text[]), cast(:bases as int[]),
                 cast(:releases as text[])) as x(tenant, revision, content, base, release)
-    join targets t on t.rollout_id = :id and t.tenant = x.tenant
+    join targets t on t.rollout_id = :id and t.tenant = x.tenant and t.tenant = any(cast(:tenants as text[]))
     """
 )
 _APPS = text(
     """
     update tenant_apps a set revision = x.revision, last_number = x.revision
     from unnest(cast(:tenants as text[]), cast(:revisions as int[])) as x(tenant, revision)
-    where a.tenant = x.tenant and a.environment = :environment and a.app = :app
+    where a.tenant = x.tenant and a.environment = :environment and a.app = :app and a.tenant = any(cast(:tenants as text[]))
     """
 )
 _STEPS = text(
@@ -109,7 +110,7 @@ _ABOVE_SEALS = text(
     """
     update environments e set epoch = greatest(e.epoch, x.seal) + 1
     from targets t, unnest(cast(:tenants as text[]), cast(:seals as bigint[])) as x(tenant, seal)
-    where t.rollout_id = :id and t.tenant = x.tenant and e.tenant = t.tenant and e.environment = t.environment and e.slot_id = :id
+    where t.rollout_id = :id and t.tenant = x.tenant and t.tenant = any(cast(:tenants as text[])) and e.tenant = any(cast(:tenants as text[])) and e.tenant = t.tenant and e.environment = t.environment and e.slot_id = :id
     returning e.tenant, e.epoch
     """
 )

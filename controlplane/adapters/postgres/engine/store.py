@@ -44,6 +44,7 @@ _CONTENTS = text(
     """
     select c.tenant, c.hash, c.body from contents c
     join unnest(cast(:tenants as text[]), cast(:hashes as text[])) as x(tenant, hash) on c.tenant = x.tenant and c.hash = x.hash
+    where c.tenant = any(cast(:tenants as text[]))
     """
 )
 _GIVEN = text(
@@ -53,7 +54,7 @@ _GIVEN = text(
     join contents c on c.tenant = r.tenant and c.hash = r.content_hash
     join unnest(cast(:tenants as text[]), cast(:environments as text[]), cast(:revisions as int[])) as x(tenant, environment, revision)
       on r.tenant = x.tenant and r.environment = x.environment and r.revision = x.revision
-    where r.app = :app
+    where r.app = :app and r.tenant = any(cast(:tenants as text[])) and c.tenant = any(cast(:tenants as text[]))
     """
 )
 _HOLD = text(

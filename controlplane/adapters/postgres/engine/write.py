@@ -28,7 +28,7 @@ _TARGETS = text(
                 cast(:bases as int[]), cast(:revisions as int[]), cast(:attempts as int[]), cast(:epochs as bigint[]),
                 cast(:since as timestamptz[]), cast(:started as timestamptz[]), cast(:ended as timestamptz[]), cast(:memories as text[]))
       as x(tenant, state, code, reason, base, revision, attempt, epoch, since, started_at, ended_at, memory)
-    where t.rollout_id = :id and t.tenant = x.tenant
+    where t.rollout_id = :id and t.tenant = x.tenant and t.tenant = any(cast(:tenants as text[]))
     """
 )
 _WAVES = text(
@@ -74,20 +74,21 @@ _REVISIONS = text(
     update revisions r set state = x.state, verified_at = case when x.state = 'verified' then now() else r.verified_at end
     from unnest(cast(:tenants as text[]), cast(:revisions as int[]), cast(:states as text[])) as x(tenant, revision, state)
     where r.tenant = x.tenant and r.environment = :environment and r.app = :app and r.revision = x.revision
+      and r.tenant = any(cast(:tenants as text[]))
     """
 )
 _APPS = text(
     """
     update tenant_apps a set revision = coalesce(x.runs, a.revision), verified_revision = coalesce(x.verified, a.verified_revision)
     from unnest(cast(:tenants as text[]), cast(:runs as int[]), cast(:verified as int[])) as x(tenant, runs, verified)
-    where a.tenant = x.tenant and a.environment = :environment and a.app = :app
+    where a.tenant = x.tenant and a.environment = :environment and a.app = :app and a.tenant = any(cast(:tenants as text[]))
     """
 )
 _FREE = text(
     """
     update environments e set slot_kind = null, slot_id = null, slot_since = null, dirty = coalesce(x.dirty, e.dirty)
     from unnest(cast(:tenants as text[]), cast(:dirty as boolean[])) as x(tenant, dirty)
-    where e.tenant = x.tenant and e.environment = :environment and e.slot_id = :id
+    where e.tenant = x.tenant and e.environment = :environment and e.slot_id = :id and e.tenant = any(cast(:tenants as text[]))
     """
 )
 _GIVE_BACK = text(
@@ -95,7 +96,7 @@ _GIVE_BACK = text(
     with gone as (
       delete from reservations r
       using unnest(cast(:tenants as text[]), cast(:ends as text[])) as x(tenant, end_state)
-      where r.rollout_id = :id and r.tenant = x.tenant and not (x.end_state = 'stuck' and r.scope like '%/unverified')
+      where r.rollout_id = :id and r.tenant = x.tenant and r.tenant = any(cast(:tenants as text[])) and not (x.end_state = 'stuck' and r.scope like '%/unverified')
       returning r.scope, r.amount
     )
     select scope, sum(amount) as amount from gone group by scope
@@ -106,7 +107,7 @@ _OBSERVED = text(
     update steps s set state = 'OBSERVED', observed_at = now(), outcome = x.outcome, result = cast(x.result as jsonb)
     from unnest(cast(:steps as uuid[]), cast(:ordinals as int[]), cast(:outcomes as text[]), cast(:results as text[]))
       as x(step_id, ordinal, outcome, result)
-    where s.step_id = x.step_id and s.ordinal = x.ordinal
+    where s.step_id = x.step_id and s.ordinal = x.ordinal and s.step_id = any(cast(:steps as uuid[]))
     """
 )
 _INVENTORY = text(
@@ -114,7 +115,7 @@ _INVENTORY = text(
     update revisions r set inventory = cast(x.inventory as jsonb)
     from targets t, unnest(cast(:tenants as text[]), cast(:inventories as text[])) as x(tenant, inventory)
     where t.rollout_id = :id and t.tenant = x.tenant and r.tenant = x.tenant and r.environment = :environment and r.app = :app
-      and r.revision = t.revision
+      and r.revision = t.revision and t.tenant = any(cast(:tenants as text[])) and r.tenant = any(cast(:tenants as text[]))
     """
 )
 
