@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from controlplane.adapters.anchor_file import AnchorFile
 from controlplane.adapters.cel import Cel
@@ -16,8 +17,8 @@ from controlplane.adapters.engine_metrics import PrometheusMeters
 from controlplane.adapters.folder import Folder
 from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.identity.authenticator import Credentials
-from controlplane.adapters.identity.oidc import OidcTokens
 from controlplane.adapters.identity.workloads import read_workloads
+from controlplane.adapters.late_signatures import LateSignatures
 from controlplane.adapters.metric_sources import DEFAULT, read_sources
 from controlplane.adapters.nats import NatsBus, NatsRole
 from controlplane.adapters.nats.health import nats_part
@@ -33,7 +34,6 @@ from controlplane.adapters.postgres.uow import PostgresUnitOfWork
 from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.adapters.secrets import LocalSecrets
-from controlplane.adapters.signatures import OfflineSignatures
 from controlplane.domain.errors import DependencyError
 from controlplane.ports.anchors import Anchors
 from controlplane.ports.blobs import Blobs
@@ -55,6 +55,9 @@ from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.services.timelines import Timelines
 from controlplane.settings import Settings
+
+if TYPE_CHECKING:
+    from controlplane.adapters.identity.oidc import OidcTokens
 
 
 def utc_now() -> datetime:
@@ -152,7 +155,7 @@ class Container:
     @cached_property
     def signatures(self) -> Signatures:
         """What checks signed attestations."""
-        return OfflineSignatures()
+        return LateSignatures()
 
     @cached_property
     def authenticator(self) -> Authenticator:
@@ -166,6 +169,8 @@ class Container:
         workloads = read_workloads(settings.workloads) if settings.workloads else []
         if not settings.oidc_issuer and not workloads:
             return None
+        from controlplane.adapters.identity.oidc import OidcTokens  # 6 MB that workers have no use for
+
         return OidcTokens(settings.oidc_issuer, settings.oidc_audience, workloads=workloads, now=self.clock)
 
     @cached_property

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import icalendar
 import structlog
 
 from controlplane.domain.calendars import CalendarSpec
@@ -73,6 +72,8 @@ class ICalendars:
 
     def write(self, events: Sequence[FeedEvent], name: str) -> bytes:
         """Write a feed. An event's stamp is its own start, so that what has not changed gives the same bytes."""
+        import icalendar  # 6 MB that only feeds need: what is read is read in a process of its own
+
         feed = icalendar.Calendar()
         feed.add("prodid", "-//Seawall//schedule//EN")
         feed.add("version", "2.0")

@@ -188,14 +188,33 @@ class Effects:
 
 async def insist[T](call: Callable[[], Awaitable[T]], may_issue: Callable[[], bool]) -> T:
     """Make a call again while the cluster does not answer, for as long as the lease lasts; raises `LeaseLostError` then."""
+    try:
+        return await _once(call, may_issue)
+    except (
+        ConflictError,
+        ClusterUnavailableError,
+    ) as error:  # nearly all calls succeed: a retry's machinery alone costs as much
+        return await _again(error, call, may_issue)
+
+
+async def _again[T](error: Exception, call: Callable[[], Awaitable[T]], may_issue: Callable[[], bool]) -> T:
+    """Retry after a first attempt that ended with `error`."""
+    first: Exception | None = error
     async for attempt in stamina.retry_context(
         on=_backoff, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
     ):
         with attempt:
-            if not may_issue():
-                raise LeaseLostError("The lease is about to run out; nothing more is sent.")
-            return await call()
+            if first is not None:
+                failed, first = first, None
+                raise failed
+            return await _once(call, may_issue)
     raise AssertionError("the retry loop ends only by returning or raising")
+
+
+async def _once[T](call: Callable[[], Awaitable[T]], may_issue: Callable[[], bool]) -> T:
+    if not may_issue():
+        raise LeaseLostError("The lease is about to run out; nothing more is sent.")
+    return await call()
 
 
 def _inventory(job: Job, written: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[tuple[str, str, str, str], ...]:

