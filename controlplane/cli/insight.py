@@ -22,6 +22,7 @@ class By(StrEnum):
     TIER = "tier"
     BRAND = "brand"
     APP = "app"
+    MODULE = "module"
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,17 @@ def outcomes_screen(found: Json) -> Group:
     from rich.console import Group
     from rich.table import Table
 
-    head = ("", "changes", "per day", "failed", "lead p50/p90", "recovery p50/p90", "way back p50/p90/max", "not lost")
+    head = (
+        "",
+        "changes",
+        "per day",
+        "failed",
+        "lead p50/p90",
+        "recovery p50/p90",
+        "way back p50/p90/max",
+        "not lost",
+        "restorable",
+    )
     table = Table(*head, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for one in (found["fleet"], *found["groups"]):
         table.add_row(*_figures(one))
@@ -59,7 +70,7 @@ def outcomes_screen(found: Json) -> Group:
         f"since     {found['since']}, {found['rollouts']} rollouts",
         *(f"gate      {line}" for line in gates),
         f"by hand   {'-' if acts is None else f'{acts:.1f}'} acts per rollout",
-        f"drills    {'unknown' if found['restoreDrills'] is None else format(found['restoreDrills'], '.0%')}",
+        f"drills    {_share(found['restoreDrills'])} of tenants were restored from a backup within 30 days",
         *(f"note      {note['detail']}" for note in found["notes"]),
     ]
     return Group(table, "", *lines)
@@ -76,7 +87,12 @@ def _figures(one: Json) -> list[str]:
         _times(one["recoveryTime"]) + (f" +{one['unrecovered']} open" if one["unrecovered"] else ""),
         _times(one["rollbackTime"], "p50", "p90", "max"),
         "unknown" if money is None else f"{money['amount']} {money['currency']}",
+        _share(one["restoreDrills"]),
     ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else format(value, ".0%")
 
 
 def _times(spread: dict[str, Any] | None, *keys: str) -> str:

@@ -26,6 +26,10 @@ def register(
     risk: Annotated[
         list[str] | None, typer.Option("--risk", help="inventory, pricing, tax, payments, schema, ...")
     ] = None,
+    module: Annotated[
+        list[str] | None,
+        typer.Option("--module", help="A module of the app that it changes, may be given several times."),
+    ] = None,
     database: Annotated[str, typer.Option(help="none, reversible, forward-only or restore-required.")] = "none",
     upgrade_from: Annotated[str, typer.Option(help="Range of versions from which going to this one is safe.")] = "",
     requires_kubernetes: Annotated[str, typer.Option(help="Range, such as >=1.31.")] = "",
@@ -41,6 +45,7 @@ def register(
     format_, data = read_source(source)
     body: dict[str, Any] = {"images": _pairs(image or []), "risks": risk or [], "database": {"change": database}}
     body |= {"upgradeFrom": upgrade_from} if upgrade_from else {}
+    body |= {"modules": module} if module else {}
     body |= {"requires": {"kubernetes": requires_kubernetes}} if requires_kubernetes else {}
     origin = {"repository": repository, "commit": commit, "authors": author or []}
     body["provenance"] = {name: value for name, value in origin.items() if value}
@@ -109,6 +114,7 @@ def show(ref: Ref, output: Output = TABLE) -> None:
                 ("source", f"{item['source']['format']} {item['source']['artifact']}"),
                 ("images", [f"{name} {image}" for name, image in item["images"].items()]),
                 ("risks", item["risks"]),
+                ("modules", item.get("modules")),
                 ("database", item["database"]["change"]),
                 ("upgrade from", item.get("upgradeFrom")),
                 ("commit", (item.get("provenance") or {}).get("commit")),

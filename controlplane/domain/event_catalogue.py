@@ -110,6 +110,10 @@ _TENANT = _of(
         ),
         "driftRepaired": ("What had drifted is as Seawall wrote it.", ("environment", "operation", "objects")),
         "driftEnded": ("What had drifted is as it should be again, without a repair.", ("environment",)),
+        "restoreDrilled": (
+            "A backup of it was restored to see whether it can be; `result` is succeeded or failed.",
+            ("environment", "drill", "result", "backup", "startedAt", "endedAt"),
+        ),
         "registryDiffered": (
             "After a failover its cluster said other than the registry; `says` is what that means.",
             ("timeline", "cluster", "kind", "says", "app", "environment", "sealEpoch", "registryEpoch", "revision"),

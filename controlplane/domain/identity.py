@@ -81,6 +81,8 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "evidence.write": _MANAGE | _CI,
     "backups.read": _SEE | _OWNER,
     "backups.report": _OPERATE,
+    "restore-drills.read": _SEE | _OWNER,
+    "restore-drills.report": _OPERATE,
     "trusts.read": _SEE,
     "trusts.write": _ADMIN,
     "artifacts.read": _SEE | _CI,

@@ -20,7 +20,7 @@ from pydantic import Field
 from controlplane.domain.quantities import Amount, Duration, Money
 from controlplane.domain.wire import Wire
 
-type By = Literal["tenant", "tier", "brand", "app"]
+type By = Literal["tenant", "tier", "brand", "app", "module"]
 
 STARTED: Final = "target-started"
 VERIFIED: Final = "target-verified"
@@ -32,6 +32,8 @@ READ: Final = (STARTED, VERIFIED, FAILED, GOES_BACK, WENT_BACK, STUCK)
 """The changes of a target that figures are made of."""
 NOT_ITS_FAULT: Final = frozenset({"aborted", "superseded", "policy"})
 """Why a target goes back although its own change was not found bad: a person's word, another rollout, its wave's policy."""
+UNNAMED: Final = "unnamed"
+"""The group of changes whose release names no modules, or that have no release."""
 _CENT = Decimal("0.01")
 
 
@@ -48,6 +50,7 @@ class TargetEvent:
     tier: str
     brand: str
     registered: datetime | None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,18 @@ class Untouched:
     tier: str
     brand: str
     value_per_hour: Decimal | None
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """A tenant of today, its apps, and whether a restore of its production succeeded within the last 30 days."""
+
+    tenant: str
+    tier: str
+    brand: str
+    apps: tuple[str, ...]
+    drilled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,9 @@ class OutcomeGroup(Wire):
     money_not_lost: Money | None = Field(
         description="At most: see the note `money-not-lost`. Null: a value is unknown."
     )
+    restore_drills: float | None = Field(
+        description="Share of its tenants with a successful restore drill younger than 30 days; null: it has no tenants."
+    )
 
 
 class OutcomeNote(Wire):
@@ -140,7 +158,7 @@ class Outcomes(Wire):
     manual_actions: int = Field(description="Audit rows about these rollouts by anybody but Seawall and its triggers.")
     manual_actions_per_rollout: float | None
     restore_drills: float | None = Field(
-        description="Share of tenants with a restore drill younger than 30 days; null: no drills are recorded."
+        description="Share of tenants with a successful restore drill younger than 30 days; null: there are no tenants."
     )
     notes: tuple[OutcomeNote, ...]
 
@@ -157,6 +175,7 @@ class Recorded:
     gates: Sequence[GateOutcome]
     rollouts: int
     manual: int
+    tenants: Sequence[Restorable] = ()
 
 
 NOTES: Final = (
@@ -169,8 +188,11 @@ NOTES: Final = (
         ),
     ),
     OutcomeNote(
-        code="restore-drills-unknown",
-        detail="No restore drills are recorded: a backup's checkedAt says it was readable, not that a tenant was restored from it.",
+        code="restore-drills",
+        detail=(
+            "Of active and suspended tenants' production. Who never drilled does not count as restorable, nor does a failed drill; a backup's "
+            "checkedAt says it was readable, not that a tenant was restored from it. Modules have no tenants: null."
+        ),
     ),
     OutcomeNote(
         code="people-and-keys",
@@ -182,27 +204,37 @@ NOTES: Final = (
 def outcomes(found: Recorded, by: By) -> Outcomes:
     """Compute all figures, over the fleet and per group (sorted by name; `-`: no value)."""
     attempts = attempts_of(found.events)
-    names = sorted({_name(a.first, by) for a in attempts} | {_name(u, by) for u in found.untouched})
+    names = sorted(
+        {name for a in attempts for name in _names(a.first, by)}
+        | {name for u in found.untouched for name in _names(u, by)}
+        | {name for t in found.tenants for name in _homes(t, by) if t.drilled}
+    )
     spared = _spared(attempts, found.untouched)
     parts: defaultdict[str, list[Attempt]] = defaultdict(list)
     saved: defaultdict[str, list[tuple[Untouched, Decimal | None]]] = defaultdict(list)
     for attempt in attempts:
-        parts[_name(attempt.first, by)].append(attempt)
+        for name in _names(attempt.first, by):
+            parts[name].append(attempt)
     for one in spared:
-        saved[_name(one[0], by)].append(one)
+        for name in _names(one[0], by):
+            saved[name].append(one)
+    homes: defaultdict[str, list[Restorable]] = defaultdict(list)
+    for tenant in found.tenants:
+        for name in _homes(tenant, by):
+            homes[name].append(tenant)
     return Outcomes(
         since=found.since,
         until=found.until,
         by=by,
-        fleet=_group("fleet", attempts, spared, found),
-        groups=tuple(_group(name, parts[name], saved[name], found) for name in names),
+        fleet=_group("fleet", attempts, spared, found.tenants, found),
+        groups=tuple(_group(name, parts[name], saved[name], homes[name], found) for name in names),
         gates=tuple(
             Stopped(gate=g.kind, stood=g.stood, stopped=g.stopped, share=g.stopped / g.stood) for g in found.gates
         ),
         rollouts=found.rollouts,
         manual_actions=found.manual,
         manual_actions_per_rollout=found.manual / found.rollouts if found.rollouts else None,
-        restore_drills=None,
+        restore_drills=_drilled(found.tenants),
         notes=NOTES,
     )
 
@@ -275,7 +307,11 @@ def middle(values: Sequence[timedelta]) -> timedelta:
 
 
 def _group(
-    name: str, attempts: Sequence[Attempt], spared: Sequence[tuple[Untouched, Decimal | None]], found: Recorded
+    name: str,
+    attempts: Sequence[Attempt],
+    spared: Sequence[tuple[Untouched, Decimal | None]],
+    tenants: Sequence[Restorable],
+    found: Recorded,
 ) -> OutcomeGroup:
     over = [a for a in attempts if a.verified or a.back_at or a.failed]
     failed = sum(a.failed is not None for a in over)
@@ -294,7 +330,12 @@ def _group(
         unrecovered=missing,
         rollback_time=spread(a.back_at - a.back_from for a in attempts if a.back_at and a.back_from),
         money_not_lost=_money(spared, found.currency),
+        restore_drills=_drilled(tenants),
     )
+
+
+def _drilled(tenants: Sequence[Restorable]) -> float | None:
+    return sum(t.drilled for t in tenants) / len(tenants) if tenants else None
 
 
 def _spared(attempts: Sequence[Attempt], untouched: Sequence[Untouched]) -> list[tuple[Untouched, Decimal | None]]:
@@ -321,5 +362,15 @@ def _money(spared: Sequence[tuple[Untouched, Decimal | None]], currency: str) ->
     return Money(amount=total, currency=currency)
 
 
-def _name(one: TargetEvent | Untouched, by: By) -> str:
-    return {"tenant": one.tenant, "tier": one.tier, "brand": one.brand, "app": one.app}[by] or "-"
+def _names(one: TargetEvent | Untouched, by: By) -> tuple[str, ...]:
+    """The groups of a change: one, but of a release with several modules each."""
+    if by == "module":
+        return one.modules or (UNNAMED,)
+    return ({"tenant": one.tenant, "tier": one.tier, "brand": one.brand, "app": one.app}[by] or "-",)
+
+
+def _homes(one: Restorable, by: By) -> tuple[str, ...]:
+    """The groups of a tenant."""
+    if by == "module":
+        return ()
+    return one.apps if by == "app" else ({"tenant": one.tenant, "tier": one.tier, "brand": one.brand}[by] or "-",)

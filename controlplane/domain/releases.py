@@ -23,6 +23,8 @@ from controlplane.domain.wire import Wire
 
 FormatName = Literal["manifests", "helm"]
 Risk = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+"""The technical name of a part of an app that people know by itself, such as an Odoo module (`stock_account`)."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 _PINNED = re.compile(r"^[a-z0-9]([A-Za-z0-9._/:-]*[A-Za-z0-9])?@sha256:[0-9a-f]{64}$")
@@ -68,6 +70,12 @@ class ReleaseSpec(Wire):
     source: Source
     images: dict[Name, Text] = Field(default_factory=dict)
     risks: tuple[Risk, ...] = ()
+    modules: tuple[Module, ...] = Field(
+        default=(),
+        max_length=500,
+        exclude_if=lambda v: not v,  # a release without any reads as it did before there were modules
+        description="The modules of the app that this release changes; outcomes are grouped by them, risk rules see them.",
+    )
     database: Database = Database()
     upgrade_from: Text | None = None
     requires: Requires = Requires()

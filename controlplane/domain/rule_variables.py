@@ -1,6 +1,6 @@
 """What a risk rule's expression sees. Pure.
 
-- `release`: `app version risks database.change images repository commit authors proven`, and `evidence[kind]` with `passed`, `results` and
+- `release`: `app version risks modules database.change images repository commit authors proven`, and `evidence[kind]` with `passed`, `results` and
   `ageHours` of the newest attestation of each kind (what is claimed; whose signature it bears is for the gates)
 - `values`: the effective values that the tenant would get
 - `calendar`: `active` (names of the calendars with an event now that select the tenant), `endsIn` and `startsIn` (hours, by name)
@@ -42,11 +42,20 @@ def release_variable(
     """`release`; without a registered one (an app that nobody releases) it is there and empty."""
     if spec is None:
         empty = {"app": "", "version": "", "repository": "", "commit": ""}
-        return {**empty, "risks": [], "database": {"change": "none"}, "authors": [], "evidence": {}, "proven": False}
+        return {
+            **empty,
+            "risks": [],
+            "modules": [],
+            "database": {"change": "none"},
+            "authors": [],
+            "evidence": {},
+            "proven": False,
+        }
     return {
         "app": spec.app,
         "version": spec.version,
         "risks": list(spec.risks),
+        "modules": list(spec.modules),
         "database": {"change": spec.database.change},
         "images": dict(spec.images),
         "repository": spec.provenance.repository or "",

@@ -118,14 +118,14 @@ def _event(one: Named, effect: str, span: Span) -> Entry:
 
 
 def _changed(record: ChangeRecord, told: Told) -> Entry:
-    change = record.type.split(".")[-2]
+    word = record.type.split(".")[-2]
     return Entry(
         at=record.at,
-        role=role_of(record.kind, change),
+        role=role_of(record.kind, word),
         kind=record.kind,
         id=record.id,
         seq=record.seq,
-        change=change,
+        change=word,
         tenant=record.tenant,
         what=told.what,
         reason=told.stopped or reason_of(record.data),

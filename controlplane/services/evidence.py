@@ -1,11 +1,14 @@
-"""Taking in what others attest: evidence about releases, and backups of tenants."""
+"""Taking in what others attest: evidence about releases, backups of tenants and drills of restoring them."""
 
 from __future__ import annotations
 
-from controlplane.domain.backups import BackupReport
+from dataclasses import replace
+
+from controlplane.domain.backups import BackupReport, RestoreDrill
 from controlplane.domain.errors import ConflictError, FieldError, InvalidError, NotFoundError
 from controlplane.domain.evidence import AHEAD, EvidenceWish
-from controlplane.ports.stores.evidence import BackupRecord, EvidenceRecord
+from controlplane.ports.stores.evidence import BackupRecord, DrillRecord, EvidenceRecord
+from controlplane.ports.stores.tenants import TenantEvent
 from controlplane.ports.uow import UnitOfWork
 
 
@@ -63,3 +66,35 @@ async def report_backup(
         detail = {"backup": backup_id, "environment": environment, "checked": stored.checked_at is not None}
         await uow.audit(actor, "backups.report", f"tenant/{tenant}", tenant=tenant, detail=detail)
     return stored, known is None
+
+
+async def report_drill(
+    uow: UnitOfWork, tenant: str, environment: str, drill_id: str, drill: RestoreDrill, *, actor: str
+) -> tuple[DrillRecord, bool]:
+    """Note a restore drill. Returns it and whether it is new: the same again changes nothing.
+
+    Raises NotFoundError, ConflictError `restore-drill-exists` (another report under the same id), InvalidError
+    `restore-drill-from-the-future`.
+    """
+    if await uow.tenants.get(tenant, lock=True) is None or not await uow.evidence.has_environment(tenant, environment):
+        raise NotFoundError(f"There is no environment {environment!r} of tenant {tenant!r}.")
+    if drill.ended_at > uow.now + AHEAD:
+        raise InvalidError(
+            "The restore drill ends in the future. Report it once it is over.",
+            code="restore-drill-from-the-future",
+            errors=[FieldError("/endedAt", "lies in the future")],
+        )
+    record = DrillRecord(tenant, environment, drill_id, **dict(drill), reported_by=actor, reported_at=uow.now)
+    stored, new = await uow.evidence.put_drill(record)
+    if replace(stored, reported_by=actor, reported_at=uow.now) != record:
+        raise ConflictError(
+            f"Restore drill {drill_id} of {tenant} ({environment}) was reported otherwise, and drills never change. Report this one "
+            "under an id of its own.",
+            code="restore-drill-exists",
+        )
+    if new:
+        data = {"environment": environment, "drill": drill_id, "result": drill.result, "backup": drill.backup}
+        times = {"startedAt": drill.started_at.isoformat(), "endedAt": drill.ended_at.isoformat()}
+        await uow.tenants.record([TenantEvent(tenant, "restoreDrilled", {**data, **times})])
+        await uow.audit(actor, "restore-drills.report", f"tenant/{tenant}", tenant=tenant, detail=data)
+    return stored, new

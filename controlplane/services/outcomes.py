@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+from controlplane.domain.backups import DRILL_COUNTS_FOR
 from controlplane.domain.fleet_limits import FleetLimits
 from controlplane.domain.outcomes import By, Outcomes, Recorded, Untouched, outcomes
 from controlplane.domain.quantities import Money
@@ -27,12 +28,14 @@ async def outcomes_since(uow: UnitOfWork, since: datetime, by: By) -> Outcomes:
         gates=await store.gates(since),
         rollouts=counts.rollouts,
         manual=counts.manual,
+        tenants=await store.restorable(uow.now - DRILL_COUNTS_FOR),
     )
     return outcomes(found, by)
 
 
 def _untouched(row: UntouchedRow, limits: FleetLimits) -> Untouched:
-    return Untouched(row.rollout, row.tenant, row.app, row.tier, row.brand, value_per_hour(row.exposure, limits))
+    value = value_per_hour(row.exposure, limits)
+    return Untouched(row.rollout, row.tenant, row.app, row.tier, row.brand, value, row.modules)
 
 
 def value_per_hour(exposure: dict[str, object], limits: FleetLimits) -> Decimal | None:

@@ -20,6 +20,7 @@ AT = datetime.now(UTC) - timedelta(hours=1)
 SCAN = {"kind": "security", "at": AT.isoformat(), "results": {"critical": 0, "tool": "trivy"}}
 ABOUT = "/v1/releases/odoo/1/evidence"
 BACKUPS = "/v1/tenants/acme/environments/production/backups"
+DRILLS = "/v1/tenants/acme/environments/production/restore-drills"
 
 
 @pytest.fixture
@@ -132,6 +133,33 @@ async def test_an_owner_sees_the_backups_of_its_own_tenant_only(api: Api, admin:
     stranger = await api.as_("tenant-owner", tenants=["zed"])
     problem(await stranger.get(BACKUPS), 404, "not-found")
     problem(await owner.put(f"{BACKUPS}/m", json={"takenAt": AT.isoformat(), "size": 1}), 403, "forbidden")
+
+
+async def test_a_restore_drill_is_reported_once_and_told_of(admin: httpx.AsyncClient, api: Api) -> None:
+    drill = {
+        "startedAt": AT.isoformat(),
+        "endedAt": (AT + timedelta(minutes=20)).isoformat(),
+        "result": "succeeded",
+        "backup": "nightly-1",
+        "note": "logged in, counted orders",
+    }
+    first = await admin.put(f"{DRILLS}/q4", json=drill)
+    assert (first.status_code, first.json()["backup"]) == (201, "nightly-1"), first.text
+    assert (await admin.put(f"{DRILLS}/q4", json=drill)).status_code == 200
+    problem(await admin.put(f"{DRILLS}/q4", json={**drill, "result": "failed"}), 409, "restore-drill-exists")
+    late = {**drill, "endedAt": "2999-01-01T00:00:00Z"}
+    problem(await admin.put(f"{DRILLS}/x", json=late), 422, "restore-drill-from-the-future")
+    assert (await admin.put(f"{DRILLS}/x", json={**drill, "startedAt": "2026-11-30T00:00:00Z"})).status_code == 422
+    problem(await admin.put(DRILLS.replace("production", "staging") + "/x", json=drill), 404, "not-found")
+    problem(await admin.put(DRILLS.replace("acme", "nobody") + "/x", json=drill), 404, "not-found")
+    listed = (await admin.get(DRILLS)).json()["items"]
+    assert [(d["id"], d["result"]) for d in listed] == [("q4", "succeeded")]
+    history = (await admin.get("/v1/tenants/acme/history")).json()["items"]
+    assert [h["type"] for h in history if "Drilled" in h["type"]] == ["dev.seawall.tenant.restoreDrilled.v1"]
+    owner = await api.as_("tenant-owner", tenants=["acme"])
+    assert [d["id"] for d in (await owner.get(DRILLS)).json()["items"]] == ["q4"]
+    problem(await owner.put(f"{DRILLS}/mine", json=drill), 403, "forbidden")
+    problem(await (await api.as_("tenant-owner", tenants=["zed"])).get(DRILLS), 404, "not-found")
 
 
 async def test_only_the_newest_hundred_backups_are_kept(admin: httpx.AsyncClient, database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 
 from tests.api.problems import problem
 from tests.plugins.api import Api
@@ -61,7 +62,7 @@ async def test_outcomes_are_read_from_what_happened(api: Api, fleet: Fleet) -> N
     }  # one tenant, 200 an hour, half an hour
     assert [g["name"] for g in body["groups"]] == list(NAMES)
     assert (body["rollouts"], body["manualActions"]) == (1, 1)
-    assert body["restoreDrills"] is None
+    assert body["restoreDrills"] == 0.0
 
 
 async def test_outcomes_without_history_say_nothing_and_a_tenants_owner_sees_none(api: Api, fleet: Fleet) -> None:
@@ -121,3 +122,28 @@ async def test_blame_of_no_rollout_is_not_found_and_a_rollout_without_failures_b
     assert (body["verdict"], body["votes"]) == ("nobody", [])
     owner = await api.as_("tenant-owner", tenants=["acme-fr"])
     assert (await owner.get(f"/v1/rollouts/{uuid.uuid4()}/blame")).status_code in (403, 404)
+
+
+async def test_outcomes_are_given_per_module_and_say_who_was_restored_lately(api: Api, fleet: Fleet) -> None:
+    rollout = await started(api)
+    fleet.run(
+        """update releases set spec = spec || '{"modules": ["stock_account", "sale"]}' where version = '17.0.4'"""
+    )
+    for tenant in NAMES[:2]:
+        happened(fleet, rollout, tenant, "target-started", 60)
+        happened(fleet, rollout, tenant, "target-verified", 50)
+    operator = await api.as_("operator")
+    old, new = (datetime.now(UTC) - timedelta(days=d) for d in (31, 3))
+    drills = {"acme-de": ("succeeded", new), "acme-fr": ("failed", new), "zed-de": ("succeeded", old)}
+    for tenant, (result, at) in drills.items():
+        body = {"startedAt": at.isoformat(), "endedAt": at.isoformat(), "result": result}
+        path = f"/v1/tenants/{tenant}/environments/production/restore-drills/monthly"
+        assert (await operator.put(path, json=body)).status_code == 201
+    found = (await operator.get("/v1/outcomes", params={"by": "module"})).json()
+    assert [(g["name"], g["deployments"], g["restoreDrills"]) for g in found["groups"]] == [
+        ("sale", 2, None),
+        ("stock_account", 2, None),
+    ]
+    assert (found["fleet"]["deployments"], found["restoreDrills"]) == (2, 0.25)
+    tenants = (await operator.get("/v1/outcomes", params={"by": "tenant"})).json()["groups"]
+    assert {g["name"]: g["restoreDrills"] for g in tenants} == {"acme-de": 1.0, "acme-fr": 0.0}

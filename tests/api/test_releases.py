@@ -212,3 +212,12 @@ async def test_bytes_that_are_no_chart_are_refused_as_one(admin: httpx.AsyncClie
     digest = await upload(admin, b"\x1f\x8b not a gzip archive")
     wish = {**body("1", digest), "source": {"format": "helm", "artifact": digest}}
     problem(await admin.post("/v1/releases", json=wish), 422, "artifact-invalid")
+
+
+async def test_a_release_names_the_modules_it_changes(api: Api) -> None:
+    client = await api.as_("platform-admin")
+    wish = {**body("1", await upload(client, MANIFEST)), "modules": ["stock_account", "sale"]}
+    made = await client.post("/v1/releases", json=wish)
+    assert (made.status_code, made.json()["modules"]) == (201, ["stock_account", "sale"]), made.text
+    problem(await client.post("/v1/releases", json={**wish, "modules": []}), 409, "release-exists")
+    problem(await client.post("/v1/releases", json={**wish, "version": "2", "modules": ["no module"]}), 422, "invalid")

@@ -31,7 +31,7 @@ def test_the_screen_shows_what_was_measured_and_a_dash_for_what_was_not() -> Non
         "- +1 open",
         "metric stopped 1 of 4",
         "1.5 acts",
-        "drills    unknown",
+        "drills    - of tenants",
         "0.00 EUR",
     ):
         assert part in said

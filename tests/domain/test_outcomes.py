@@ -16,6 +16,7 @@ from controlplane.domain.outcomes import (
     GateOutcome,
     Outcomes,
     Recorded,
+    Restorable,
     TargetEvent,
     Untouched,
     outcomes,
@@ -131,7 +132,33 @@ def test_gates_acts_and_drills() -> None:
     assert [(g.gate, g.stood, g.stopped, g.share) for g in found.gates] == [("controlGroup", 8, 2, 0.25)]
     assert found.manual_actions_per_rollout == 1.5
     assert found.restore_drills is None
-    assert "restore-drills-unknown" in {note.code for note in found.notes}
+    assert "restore-drills" in {note.code for note in found.notes}
+
+
+def test_a_release_counts_for_each_of_its_modules_and_one_without_for_none_in_particular() -> None:
+    named = [replace(e, modules=("stock", "sale")) for e in story("a", *BAD, code="unhealthy")]
+    found = of(named, story("b", *GOOD), by="module")
+    assert [(g.name, g.deployments, g.failed) for g in found.groups] == [
+        ("sale", 1, 1),
+        ("stock", 1, 1),
+        ("unnamed", 1, 0),
+    ]
+    assert found.fleet.deployments == 2
+
+
+def test_who_was_never_restored_is_not_counted_as_restorable() -> None:
+    tenants = [
+        Restorable("a", "gold", "acme", ("odoo",), drilled=True),
+        Restorable("b", "gold", "acme", ("odoo", "pos"), drilled=False),
+        Restorable("c", "basic", "", ("odoo",), drilled=False),
+        Restorable("d", "basic", "", (), drilled=False),
+    ]
+    events = [*story("a", *GOOD), *story("c", *GOOD, tier="basic")]
+    found = {by: outcomes(replace(recorded(events), tenants=tenants), by) for by in ("tier", "app", "module")}
+    assert found["tier"].restore_drills == 0.25
+    assert {g.name: g.restore_drills for g in found["tier"].groups} == {"gold": 0.5, "basic": 0.0}
+    assert [g.restore_drills for g in found["app"].groups] == [1 / 3]
+    assert [g.restore_drills for g in found["module"].groups] == [None]
 
 
 def test_percentiles_are_measured_values() -> None:

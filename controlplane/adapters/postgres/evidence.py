@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.domain.backups import BACKUPS_KEPT
-from controlplane.ports.stores.evidence import BackupRecord, EvidenceRecord
+from controlplane.domain.backups import BACKUPS_KEPT, DRILLS_KEPT
+from controlplane.ports.stores.evidence import BackupRecord, DrillRecord, EvidenceRecord
 
 from .json_text import as_json
 
@@ -49,6 +49,25 @@ _BACKUPS = text(
     f"select {_BACKUP} from backups where tenant = :tenant and environment = :environment"  # noqa: S608 -- a constant
     " and (cast(:at as timestamptz) is null or (taken_at, id) < (cast(:at as timestamptz), :id))"
     " order by taken_at desc, id desc limit :limit"
+)
+_DRILL = "tenant, environment, id, started_at, ended_at, result, backup, note, reported_by, reported_at"
+_PUT_DRILL = text(
+    f"insert into restore_drills ({_DRILL}) values"  # noqa: S608 -- a constant
+    " (:tenant, :environment, :id, :started_at, :ended_at, :result, :backup, :note, :reported_by, :reported_at)"
+    " on conflict (tenant, environment, id) do nothing returning id"
+)
+_ONE_DRILL = text(
+    f"select {_DRILL} from restore_drills where tenant = :tenant and environment = :environment and id = :id"  # noqa: S608 -- a constant
+)
+_FORGET_DRILLS = text(
+    "delete from restore_drills where tenant = :tenant and environment = :environment and id in ("
+    " select id from restore_drills where tenant = :tenant and environment = :environment"
+    " order by ended_at desc, id desc offset :kept)"
+)
+_DRILLS = text(
+    f"select {_DRILL} from restore_drills where tenant = :tenant and environment = :environment"  # noqa: S608 -- a constant
+    " and (cast(:at as timestamptz) is null or (ended_at, id) < (cast(:at as timestamptz), :id))"
+    " order by ended_at desc, id desc limit :limit"
 )
 _ENVIRONMENT = text("select 1 from environments where tenant = :tenant and environment = :environment")
 
@@ -106,3 +125,19 @@ class PostgresEvidence:
         at, backup_id = after or (None, "")
         values = {"tenant": tenant, "environment": environment, "at": at, "id": backup_id, "limit": limit}
         return [BackupRecord(*row) for row in await self._session.execute(_BACKUPS, values)]
+
+    async def put_drill(self, record: DrillRecord) -> tuple[DrillRecord, bool]:
+        """Store, once."""
+        values = {name: getattr(record, name) for name in DrillRecord.__slots__}
+        new = (await self._session.execute(_PUT_DRILL, values)).one_or_none() is not None
+        stored = DrillRecord(*(await self._session.execute(_ONE_DRILL, values)).one())
+        await self._session.execute(_FORGET_DRILLS, {**values, "kept": DRILLS_KEPT})
+        return stored, new
+
+    async def drills(
+        self, tenant: str, environment: str, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[DrillRecord]:
+        """Newest first."""
+        at, drill_id = after or (None, "")
+        values = {"tenant": tenant, "environment": environment, "at": at, "id": drill_id, "limit": limit}
+        return [DrillRecord(*row) for row in await self._session.execute(_DRILLS, values)]

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.domain.blame import Signal, Touch
 from controlplane.domain.event_catalogue import TYPE_PREFIX
-from controlplane.domain.outcomes import NOT_ITS_FAULT, READ, GateOutcome, TargetEvent
+from controlplane.domain.outcomes import NOT_ITS_FAULT, READ, GateOutcome, Restorable, TargetEvent
 from controlplane.ports.stores.outcomes import RolloutCounts, UntouchedRow
 
 _EVENTS = text(
     """
     select h.subject_id as rollout, h.tenant, h.at, h.type, coalesce(h.data ->> 'code', '') as code, r.app, t.tier,
-           coalesce(t.labels ->> 'brand', '') as brand, case when r.kind = 'deploy' then v.created_at end as registered
+           coalesce(t.labels ->> 'brand', '') as brand, case when r.kind = 'deploy' then v.created_at end as registered,
+           case when r.kind = 'deploy' then v.spec -> 'modules' end as modules
     from history h
     join rollouts r on cast(r.id as text) = h.subject_id
     join tenants t on t.tenant = h.tenant
@@ -28,8 +29,10 @@ _EVENTS = text(
 )
 _UNTOUCHED = text(
     """
-    select cast(r.id as text) as rollout, g.tenant, r.app, t.tier, coalesce(t.labels ->> 'brand', '') as brand, t.exposure
+    select cast(r.id as text) as rollout, g.tenant, r.app, t.tier, coalesce(t.labels ->> 'brand', '') as brand, t.exposure,
+           case when r.kind = 'deploy' then v.spec -> 'modules' end as modules
     from rollouts r join targets g on g.rollout_id = r.id join tenants t on t.tenant = g.tenant
+    left join releases v on (v.app, v.version) = (r.app, r.release_version)
     where r.started_at >= :since and r.state = 'failed' and r.kind <> 'rollback' and g.started_at is null
     order by r.id, g.tenant
     """
@@ -49,6 +52,15 @@ _COUNTS = text(
     select (select count(*) from began) as rollouts,
            (select count(*) from audit a join began b on a.subject = 'rollouts/' || b.id
             where a.at >= :since and a.actor not like 'trigger:%' and a.actor not like 'seawall%') as manual
+    """
+)
+_RESTORABLE = text(
+    """
+    select t.tenant, t.tier, coalesce(t.labels ->> 'brand', '') as brand,
+           array(select a.app from tenant_apps a where (a.tenant, a.environment) = (t.tenant, 'production') order by a.app) as apps,
+           exists (select 1 from restore_drills d where (d.tenant, d.environment, d.result) = (t.tenant, 'production', 'succeeded')
+                   and d.ended_at >= :since) as drilled
+    from tenants t where t.phase in ('active', 'suspended') order by t.tenant
     """
 )
 _TOUCHES = text(
@@ -106,13 +118,27 @@ class PostgresOutcomes:
         types = {f"{TYPE_PREFIX}rollout.{change}.v1": change for change in READ}
         rows = await self._session.execute(_EVENTS, {"since": since, "types": list(types)})
         return [
-            TargetEvent(r.rollout, r.tenant, r.at, types[r.type], r.code, r.app, r.tier, r.brand, r.registered)
+            TargetEvent(
+                r.rollout,
+                r.tenant,
+                r.at,
+                types[r.type],
+                r.code,
+                r.app,
+                r.tier,
+                r.brand,
+                r.registered,
+                tuple(r.modules or ()),
+            )
             for r in rows
         ]
 
     async def untouched(self, since: datetime) -> Sequence[UntouchedRow]:
         """Targets never started."""
-        return [UntouchedRow(*row) for row in await self._session.execute(_UNTOUCHED, {"since": since})]
+        rows = await self._session.execute(_UNTOUCHED, {"since": since})
+        return [
+            UntouchedRow(r.rollout, r.tenant, r.app, r.tier, r.brand, r.exposure, tuple(r.modules or ())) for r in rows
+        ]
 
     async def gates(self, since: datetime) -> Sequence[GateOutcome]:
         """Gates' last words."""
@@ -121,6 +147,11 @@ class PostgresOutcomes:
     async def counts(self, since: datetime) -> RolloutCounts:
         """Rollouts and acts."""
         return RolloutCounts(*(await self._session.execute(_COUNTS, {"since": since})).one())
+
+    async def restorable(self, since: datetime) -> Sequence[Restorable]:
+        """Tenants and their drills."""
+        rows = await self._session.execute(_RESTORABLE, {"since": since})
+        return [Restorable(r.tenant, r.tier, r.brand, tuple(r.apps), r.drilled) for r in rows]
 
     async def touches(self, since: datetime, until: datetime, most: int) -> Sequence[Touch]:
         """Which changes reached which tenants."""

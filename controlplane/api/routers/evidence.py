@@ -1,4 +1,4 @@
-"""What others attest: evidence about releases, backups of tenants."""
+"""What others attest: evidence about releases, backups of tenants, drills of restoring them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from controlplane.api.idempotency import Answer, IdempotencyKey, once
 from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
-from controlplane.domain.backups import BackupId, BackupReport
+from controlplane.domain.backups import BackupId, BackupReport, RestoreDrill
 from controlplane.domain.evidence import EvidenceKind, EvidenceWish
 from controlplane.domain.names import Name, Version
-from controlplane.ports.stores.evidence import BackupRecord, EvidenceRecord
+from controlplane.ports.stores.evidence import BackupRecord, DrillRecord, EvidenceRecord
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services import evidence as service
 
@@ -45,6 +45,17 @@ class Backup(BackupReport):
     reported_by: str
 
 
+class ReportedDrill(RestoreDrill):
+    """One reported restore drill."""
+
+    id: str
+    tenant: str
+    environment: str
+    reported_at: datetime
+    reported_by: str
+
+
+drilled = {201: {"model": ReportedDrill, "description": "It is new."}}
 created = {201: {"model": Backup, "description": "It is new."}}
 
 
@@ -127,6 +138,51 @@ async def list_backups(
     async with call.transaction(tenant) as uow:
         rows = await uow.evidence.backups(tenant, environment, after, limit + 1)
     return respond(page(request, rows, limit, show=_backup, position=lambda r: [r.taken_at.isoformat(), r.id]))
+
+
+@router.put(
+    "/v1/tenants/{tenant}/environments/{environment}/restore-drills/{drill_id}",
+    operation_id="reportRestoreDrill",
+    response_model=ReportedDrill,
+    responses=drilled,  # type: ignore[arg-type]  # FastAPI's keys are int | str, invariant
+)
+async def report_drill(
+    request: Request,
+    tenant: Name,
+    environment: Name,
+    drill_id: Annotated[BackupId, Path(description="The reporter's own name for it.")],
+    body: RestoreDrill,
+    call: Annotated[Call, may("restore-drills.report")],
+) -> Response:
+    """Report that a backup was restored, to see whether it can be, and how that went. No If-Match: a drill never changes."""
+    async with call.platform() as uow:
+        record, new = await service.report_drill(uow, tenant, environment, drill_id, body, actor=call.actor)
+    where = f"/v1/tenants/{tenant}/environments/{environment}/restore-drills/{drill_id}"
+    return respond(_drill(record), 201 if new else 200, {"Location": absolute(request, where)} if new else {})
+
+
+@router.get(
+    "/v1/tenants/{tenant}/environments/{environment}/restore-drills",
+    operation_id="listRestoreDrills",
+    response_model=Page[ReportedDrill],
+)
+async def list_drills(
+    request: Request,
+    tenant: Name,
+    environment: Name,
+    call: Annotated[Call, may("restore-drills.read")],
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List an environment's restore drills, newest first."""
+    after: Any = decode(cursor, datetime, str)
+    async with call.transaction(tenant) as uow:
+        rows = await uow.evidence.drills(tenant, environment, after, limit + 1)
+    return respond(page(request, rows, limit, show=_drill, position=lambda r: [r.ended_at.isoformat(), r.id]))
+
+
+def _drill(record: DrillRecord) -> ReportedDrill:
+    return ReportedDrill(**{name: getattr(record, name) for name in DrillRecord.__slots__})
 
 
 def _evidence(record: EvidenceRecord) -> Evidence:

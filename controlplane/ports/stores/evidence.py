@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,34 @@ class BackupRecord:
     reported_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DrillRecord:
+    """One restore drill of an environment, as reported."""
+
+    tenant: str
+    environment: str
+    id: str
+    started_at: datetime
+    ended_at: datetime
+    result: Literal["succeeded", "failed"]
+    backup: str | None
+    note: str
+    reported_by: str
+    reported_at: datetime
+
+
 class EvidenceStore(Protocol):
     """What others attest."""
+
+    async def put_drill(self, record: DrillRecord) -> tuple[DrillRecord, bool]:
+        """Store a restore drill, unless one has its id; returns what is stored, and whether it is new. Forgets all but the newest."""
+        ...
+
+    async def drills(
+        self, tenant: str, environment: str, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[DrillRecord]:
+        """An environment's restore drills, newest first (by their end)."""
+        ...
 
     async def lock_release(self, app: str, version: str) -> bool:
         """Let one writer at a time attest about a release, until the transaction ends. False if there is none."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from controlplane.domain.blame import Signal, Touch
-from controlplane.domain.outcomes import GateOutcome, TargetEvent
+from controlplane.domain.outcomes import GateOutcome, Restorable, TargetEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class UntouchedRow:
     tier: str
     brand: str
     exposure: dict[str, Any]
+    modules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class OutcomeStore(Protocol):
 
     async def counts(self, since: datetime) -> RolloutCounts:
         """Rollouts and people's acts on them."""
+        ...
+
+    async def restorable(self, since: datetime) -> Sequence[Restorable]:
+        """Active and suspended tenants, and whether a restore drill of their production succeeded since a time."""
         ...
 
     async def touches(self, since: datetime, until: datetime, most: int) -> Sequence[Touch]:

@@ -1,7 +1,7 @@
 """Every table of the registry (SQLModel); `SQLModel.metadata` is what the drift test compares with the migrations."""
 
 from .emergencies import Emergency, EmergencyReview
-from .evidence import Backup, ReleaseEvidence
+from .evidence import Backup, ReleaseEvidence, RestoreDrill
 from .flow import (
     ApiKey,
     Audit,
@@ -68,6 +68,7 @@ __all__ = [
     "Release",
     "ReleaseEvidence",
     "Reservation",
+    "RestoreDrill",
     "Revision",
     "Rollout",
     "Step",

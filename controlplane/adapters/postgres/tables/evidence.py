@@ -1,4 +1,4 @@
-"""What others attest: evidence about releases, and backups of tenants."""
+"""What others attest: evidence about releases, backups of tenants and drills of restoring them."""
 
 from __future__ import annotations
 
@@ -46,5 +46,27 @@ class Backup(SQLModel, table=True):
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
     checked_at: datetime | None = instant()
     location: str = ""
+    reported_by: str
+    reported_at: datetime = instant(default_now=True)
+
+
+class RestoreDrill(SQLModel, table=True):
+    """A restore of one environment's backup, to see whether it works, as somebody reported it."""
+
+    __tablename__ = "restore_drills"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.environment"]),
+        CheckConstraint("tenant <> ''", name="restore_drill_tenant_named"),
+        CheckConstraint("result in ('succeeded','failed')", name="restore_drill_result"),
+        Index("ix_restore_drills_newest", "tenant", "environment", "ended_at"),
+    )
+    tenant: str = Field(primary_key=True)
+    environment: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    started_at: datetime = instant(default_now=True)
+    ended_at: datetime = instant(default_now=True)
+    result: str
+    backup: str | None = None
+    note: str = ""
     reported_by: str
     reported_at: datetime = instant(default_now=True)
