@@ -50,6 +50,7 @@ from controlplane.ports.signatures import Signatures
 from controlplane.services.configuration.kinds import Checkers
 from controlplane.services.events.process import EventTools
 from controlplane.services.fleet import Fleet
+from controlplane.services.jury import Jury
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
@@ -130,6 +131,7 @@ class Container:
             expressions=self.expressions,
             times=self.calendars,
             notices=PostgresNotices(self.database),
+            blames=Jury(self.database, self.calendars),
         )
 
     @cached_property

@@ -16,7 +16,7 @@ class EnvironmentRow:
     """An environment as its locked row says. `current` is the revision its app runs, `verified` the newest verified one; 0: none.
 
     `queued`: a rollout this one waits behind has not settled this target yet, and `earlier` says which and where it is;
-    `moved_by_earlier`: such a one made `current`.
+    `moved_by_earlier`: such a one made `current`. `lent_by`: the rollout that is changing it and has left its slot to the way back of another.
     """
 
     tenant: str
@@ -32,6 +32,7 @@ class EnvironmentRow:
     queued: bool = False
     moved_by_earlier: bool = False
     earlier: str = ""
+    lent_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ def _refused_by_registry(target: TargetNow, row: EnvironmentRow, rollout: str, n
             f"the tenant asked to wait until {row.deferred_until:%Y-%m-%dT%H:%MZ}",
             until=row.deferred_until,
         )
-    if row.slot_id is not None and row.slot_id != rollout:
+    holder = row.slot_id or row.lent_by
+    if holder and holder != rollout:
         where = f": {row.earlier}" if row.earlier else ""
-        return Refusal("wait", "busy", f"another change ({row.slot_id}) has this environment's slot{where}")
+        return Refusal("wait", "busy", f"another change ({holder}) has this environment's slot{where}")
     if row.queued:
         where = f": {row.earlier}" if row.earlier else ""
         return Refusal("wait", "queued", f"an earlier rollout has this target before us{where}")

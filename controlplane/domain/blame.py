@@ -1,17 +1,19 @@
 """Which change broke the tenants, when several overlapped: a vote by time and tenants. Pure.
 
-After Gandalf (Li et al., "Gandalf: An Intelligent, End-To-End Analytics Service for Safe Deployment in Large-Scale Cloud
-Infrastructure", NSDI 2020, section 4): failures after a change vote for it, failures before it against it, over windows of 1, 24 and 72
-hours. Of each window, `ln((P - B + 1) / (B + 1))` where P > B, else 0; P (B) counts tenants that fell ill after (before) the change
-touched them, each `exp(-distance / window)`. The score is the mean over windows, times the share of the ill tenants that the change
-explains, times the share of the change's tenants that fell ill. The two shares and the verdict are our own.
+The idea is Gandalf's (Li et al., "Gandalf: An Intelligent, End-To-End Analytics Service for Safe Deployment in Large-Scale Cloud
+Infrastructure", NSDI 2020; its abstract: fault signals are correlated with all ongoing rollouts in space and time, a ranking says which
+caused them, and the result says whether that one is stopped). Failures after a change vote for it, failures before it against it, over
+windows of 1, 24 and 72 hours. Of each window, `ln((P - B + 1) / (B + 1))` where P > B, else 0; P (B) counts tenants that fell ill after
+(before) the change touched them, each `exp(-distance / window)`. The windows and the logarithm follow notes on that paper and were not
+checked against its text again: take the formula as ours. The score is the mean over windows, times the share of the ill tenants that
+the change explains, times the share of the change's tenants that fell ill. The two shares and the verdict are our own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import exp, log
 from typing import Final, Literal
@@ -71,13 +73,18 @@ class Vote(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict with its votes, highest first. `blamed`: one change, or those that are tied."""
+    """A verdict with its votes, highest first. `blamed`: one change, or those that are tied; `what` says the one to people.
+
+    `harmed`: of the tenants in question, those that fell ill after the one that is blamed reached them.
+    """
 
     verdict: Verdict
     reason: str
     blamed: tuple[str, ...]
     ill: int
     votes: tuple[Vote, ...]
+    harmed: frozenset[str] = frozenset()
+    what: str = ""
 
 
 def judge(touches: Iterable[Touch], signals: Iterable[Signal], tenants: Collection[str]) -> Judged:
@@ -91,7 +98,18 @@ def judge(touches: Iterable[Touch], signals: Iterable[Signal], tenants: Collecti
         return Judged("nobody", "None of its tenants fell ill.", (), 0, ())
     found = [_vote(change, what, at, ill_at, asked) for (change, what), at in reached.items() if asked & at.keys()]
     votes = sorted(found, key=lambda v: (-v.score, v.change))[:MOST_VOTES]
-    return _verdict(votes, len(asked))
+    judged = _verdict(votes, len(asked))
+    if judged.verdict != "blamed":
+        return judged
+    at = reached[judged.blamed[0], votes[0].what]
+    harmed = frozenset(t for t in asked & at.keys() if _first_after(ill_at[t], at[t]) is not None)
+    return replace(judged, harmed=harmed, what=votes[0].what)
+
+
+def _first_after(ill: Iterable[datetime], at: datetime) -> timedelta | None:
+    """How soon after a change a tenant fell ill, if it did within the longest window."""
+    soonest = min((moment - at for moment in ill if moment >= at), default=None)
+    return soonest if soonest is not None and soonest <= WINDOWS[-1] else None
 
 
 def _first_touches(touches: Iterable[Touch]) -> dict[tuple[str, str], dict[str, datetime]]:
@@ -112,10 +130,10 @@ def _vote(
     after: dict[str, timedelta] = {}
     before: dict[str, timedelta] = {}
     for tenant, at in reached.items():
-        later = [ill - at for ill in ill_at.get(tenant, ()) if ill >= at]
+        soonest = _first_after(ill_at.get(tenant, ()), at)
         earlier = [at - ill for ill in ill_at.get(tenant, ()) if ill < at]
-        if later and min(later) <= WINDOWS[-1]:
-            after[tenant] = min(later)
+        if soonest is not None:
+            after[tenant] = soonest
         if earlier:
             before[tenant] = min(earlier)
     windows = tuple(_window(window, after.values(), before.values()) for window in WINDOWS)

@@ -14,10 +14,19 @@ MAX_ICS = 1_000_000
 
 
 class CalendarSpec(Wire):
-    """An iCalendar (RFC 5545) text whose events allow or deny forward work on what the selector matches; deny beats allow."""
+    """An iCalendar (RFC 5545) text whose events allow or deny forward work on what the selector matches; deny beats allow.
+
+    It may mark them, too, or only mark them: as campaigns of tenants, or maintenance of what they run on.
+    """
 
     description: PlainText = ""
-    effect: Literal["allow", "deny"] = "allow"
+    effect: Literal["allow", "deny", "none"] = Field(
+        default="allow", description="none: it opens and closes nothing, it only marks."
+    )
+    marks: Literal["", "campaign", "maintenance"] = Field(
+        default="",
+        description="What its events are besides: when tenants fall ill after one began, it is a candidate for blame.",
+    )
     selector: SelectorText = Field(default="", description="Which targets it is about; empty: all.")
     ics: Annotated[str, Field(min_length=1, max_length=MAX_ICS)] = Field(description="A VCALENDAR.")
     source: PlainText = Field(default="", description="Who keeps it, such as a cloud's maintenance feed.")
@@ -26,7 +35,9 @@ class CalendarSpec(Wire):
     )
 
     @model_validator(mode="after")
-    def _read_only_has_a_source(self) -> Self:
+    def _is_whole(self) -> Self:
         if self.read_only and not self.source:
             raise ValueError("a read-only calendar says its source")
+        if self.effect == "none" and not self.marks:
+            raise ValueError("a calendar of effect none says what its events mark, or it would mean nothing")
         return self

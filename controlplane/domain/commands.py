@@ -1,13 +1,15 @@
-"""What a person's command does to a rollout."""
+"""What a command does to a rollout: a person's word, another rollout's, or that of a vote on blame."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.domain.blame_acts import BLAMED
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import CommandSeen, TargetNow, WaveNow
 from controlplane.domain.gating import GateJudged, Judged, Place, Verdict, opening
 from controlplane.domain.progress import abort_forward, cancel_pending, yield_to
+from controlplane.domain.progress_gates import send_back
 from controlplane.domain.rollouts import TARGET_RETRYABLE, RolloutState, TargetState, WaveState
 
 _R = RolloutState
@@ -33,9 +35,25 @@ def take_command(draft: Draft, command: CommandSeen) -> set[int]:
             _supersede(draft, command)
         case "preempt":
             return _preempt(draft, command)
+        case "halt":
+            return _halt(draft, command)
         case "retry":
             return _retry(draft, command)
     return set()
+
+
+def _halt(draft: Draft, command: CommandSeen) -> set[int]:
+    """A vote blames this rollout: nothing more starts, and the tenants it names go back. It ends a pause, as an abort does."""
+    if draft.rollout.abort or draft.rollout.state not in (_R.RUNNING, _R.PAUSED):
+        return set()
+    reason, named = str(command.body.get("reason", "")), command.body.get("tenants")
+    mine = [t for t in named if t in draft.memory.targets] if isinstance(named, list) else []
+    draft.set_rollout(halted=BLAMED, reason=reason, hold=True)
+    if draft.rollout.state is _R.PAUSED:
+        draft.move_rollout(_R.RUNNING)
+    for tenant in mine:
+        send_back(draft, draft.target(tenant), reason, BLAMED)
+    return {draft.target(tenant).wave for tenant in mine}
 
 
 def _abort(draft: Draft, command: CommandSeen) -> None:

@@ -40,7 +40,8 @@ def consequence_of(old: TargetNow, new: TargetNow) -> Consequence:
     end: EndState | None = _END.get(new.state) if freed else None
     dirty = new.state is _T.STUCK if freed and new.revision is not None else None
     if not moved:
-        return Consequence(new.tenant, free_slot=freed, dirty=dirty, give_back=end)
+        lends = new.lent and not old.lent
+        return Consequence(new.tenant, free_slot=freed or lends, dirty=dirty, give_back=end)
     match new.state:
         case _T.VERIFY:
             return Consequence(new.tenant, revision_state="applied")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
+from controlplane.domain.blame_acts import BLAMED
 from controlplane.domain.commands import take_command
 from controlplane.domain.decide_wave import judge_wave
 from controlplane.domain.decide_windows import catch_up, kept_out, may_begin, take_time_up
@@ -39,7 +40,7 @@ from controlplane.domain.progress import (
 from controlplane.domain.progress_gates import send_wave_back, take_gate, take_gate_before
 from controlplane.domain.rollouts import ROLLOUT_OVER, RolloutState, TargetState, WaveState
 
-_HOLDS = ("too-many-failures", "gate-failed")
+_HOLDS = ("too-many-failures", "gate-failed", BLAMED)
 """Failures that hold the release: they judged it."""
 PASSED_OVER = 1000
 """Most targets of which one pass writes down what they wait for."""
@@ -64,6 +65,7 @@ def decide(memory: Memory, changes: Iterable[Change], now: datetime) -> Draft:
     _start_if_due(draft)
     if draft.rollout.state is RolloutState.RUNNING and not (draft.rollout.halted or draft.rollout.abort):
         catch_up(draft)
+    _halt_blamed(draft)
     _judge_waves(draft, draft.touched)
     _judge_rollout(draft)
     draft.touched.clear()
@@ -138,6 +140,17 @@ def _judge_rollout(draft: Draft) -> None:
         if wave.state in _BUSY:
             _fail_wave(draft, wave, "too-many-failures", reason)
         cancel_pending(draft, wave, "halted", reason)
+
+
+def _halt_blamed(draft: Draft) -> None:
+    """End the waves of a rollout that a vote blames, whatever they bear and `then` says. Once: afterwards none is busy."""
+    if draft.rollout.halted != BLAMED or draft.rollout.abort:
+        return
+    reason = draft.rollout.reason
+    for wave in draft.waves():
+        if wave.state in _BUSY:
+            _fail_wave(draft, wave, BLAMED, reason)
+        cancel_pending(draft, draft.wave(wave.index), "halted", reason)
 
 
 def _judge_gates(draft: Draft, wave: WaveNow, place: Place) -> None:

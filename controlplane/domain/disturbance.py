@@ -91,6 +91,8 @@ class Excuse:
 
 ASKING = Excuse("asking", "what surrounds it is being asked")
 """Holds a target for the moment that the question takes; it excuses nothing."""
+ANOTHER_BLAMED = "another-blamed"
+"""Code of the excuse that a vote blames another change."""
 
 
 def excuse_of(nodes: Nodes, around: Circumstances, touched: frozenset[str] = frozenset()) -> Excuse | None:

@@ -38,7 +38,10 @@ type Abort = Literal["", "finish", "rollBack", "superseded"]
 
 @dataclass(frozen=True, slots=True)
 class TargetNow:
-    """One target. `failed`: it counts against the release (quota, abort and walls moving under us do not)."""
+    """One target. `failed`: it counts against the release (quota, abort and walls moving under us do not).
+
+    `lent`: it has left the environment's slot to the way back of a rollout that is to blame for its illness.
+    """
 
     tenant: str
     environment: str
@@ -76,6 +79,7 @@ class TargetNow:
     waits_until: datetime | None = None
     excused_since: datetime | None = None
     excused_at: datetime | None = None
+    lent: bool = False
     orders_per_hour: Decimal = Decimal(0)
     money_at_risk: Decimal = Decimal(0)
     brand: str = ""
@@ -285,7 +289,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class CommandSeen:
-    """A person's word: `pause resume abort retry supersede`."""
+    """A person's word: `pause resume abort retry`, another rollout's: `supersede preempt`, or that of a vote on blame: `halt`."""
 
     seq: int
     command: str

@@ -90,6 +90,18 @@ _ROLLOUT = _of(
             _TARGET,
         ),
         "way-back-refused": ("The way back of a tenant is not allowed.", ("code", "reason")),
+        "blamed": (
+            "A vote says that it made tenants ill, of itself or of other rollouts; `act` says whether it was stopped for that.",
+            ("act", "reason", "why", "verdict", "id", "tenants", "votes"),
+        ),
+        "acquitted": (
+            "Tenants of it are ill, and a vote blames another change: `by`.",
+            ("by", "what", "act", "reason", "why", "id", "tenants"),
+        ),
+        "suspected": (
+            "Tenants of it are ill, and a vote can't tell whether it or another change did it; nobody is stopped.",
+            ("among", "verdict", "reason", "why", "id"),
+        ),
         "release-held": ("Its release is held: no trigger starts it until a person lifts it.", ("release", "reason")),
     },
 )
@@ -109,6 +121,10 @@ _TENANT = _of(
             ("environment", "policy", "objects", "by", "reason"),
         ),
         "driftRepaired": ("What had drifted is as Seawall wrote it.", ("environment", "operation", "objects")),
+        "fellIll": (
+            "It is ill while several changes overlap; `reason` names the likely cause.",
+            ("cause", "verdict", "reason", "id"),
+        ),
         "driftEnded": ("What had drifted is as it should be again, without a repair.", ("environment",)),
         "restoreDrilled": (
             "A backup of it was restored to see whether it can be; `result` is succeeded or failed.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -109,6 +109,9 @@ class FleetLimits(Wire):
         default_factory=dict, max_length=1000, description="In flight by the tenants' label `brand`."
     )
     breaker: BreakerSpec = BreakerSpec()
+    blame: Literal["stop", "show"] = Field(
+        default="stop", description="show: votes on blame are shown and told, and change nothing in the whole fleet."
+    )
 
     @model_validator(mode="after")
     def _each_region_in_one_pair(self) -> Self:

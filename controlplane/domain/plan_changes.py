@@ -90,6 +90,7 @@ def _rule_changes(old: Plan, new: Plan) -> tuple[Change, ...]:
         ("during", old.during, new.during),
         ("windows", old.windows.model_dump_json(), new.windows.model_dump_json()),
         ("onFailure", old.on_failure.model_dump_json(), new.on_failure.model_dump_json()),
+        ("blame", old.blame, new.blame),
         ("waves", [w.name for w in old.waves], [w.name for w in new.waves]),
     ]
     later = {wave.name: wave for wave in new.waves}

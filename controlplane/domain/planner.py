@@ -224,6 +224,7 @@ def _assemble(
         on_failure=strategy.on_failure,
         max_failures=_bears(strategy.on_failure.max_failures, len(targets)),
         when_busy=strategy.when_busy,
+        blame=strategy.blame,
         from_versions=dict(sorted(Counter(t.from_version or "none" for t in targets).items())),
         way_back=_way_backs(targets),
         peak=peak_of([wave.targets for wave in result.waves], limits, inputs.fleet.currency),
@@ -239,6 +240,7 @@ def _assemble(
             windows=strategy.windows,
             on_failure=strategy.on_failure,
             rules=inputs.ruling.refs,
+            blame=strategy.blame,
         ),
     )
 

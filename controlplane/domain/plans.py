@@ -11,7 +11,7 @@ from pydantic import Field
 from controlplane.domain.emergencies import PlannedEmergency
 from controlplane.domain.names import digest_of
 from controlplane.domain.quantities import Amount, Duration, Money
-from controlplane.domain.strategies import GateSpec, OnFailure, Percent, Soak, WhenBusy, Windows
+from controlplane.domain.strategies import GateSpec, OnBlame, OnFailure, Percent, Soak, WhenBusy, Windows
 from controlplane.domain.targets import RolloutKind
 from controlplane.domain.wire import Wire
 
@@ -189,6 +189,7 @@ class Plan(Wire):
         default=None, description="Failed targets the whole rollout bears; null: no limit."
     )
     when_busy: WhenBusy
+    blame: OnBlame = "stop"
     from_versions: dict[str, int] = Field(alias="from")
     way_back: WayBackCounts
     peak: Peak
@@ -222,6 +223,7 @@ def hash_of(
     windows: Windows,
     on_failure: OnFailure,
     rules: tuple[str, ...] = (),
+    blame: OnBlame = "stop",
 ) -> str:
     """Hash what binds: content, order, limits, base revisions, ways back, and the risk rules that applied (`name@version`).
 
@@ -231,7 +233,12 @@ def hash_of(
         "schemaVersion": PLAN_SCHEMA_VERSION,
         "change": [kind, release, digest],
         "limits": limits.model_dump(mode="json"),
-        "policy": [windows.model_dump(mode="json"), on_failure.model_dump(mode="json"), list(during)],
+        "policy": [
+            windows.model_dump(mode="json"),
+            on_failure.model_dump(mode="json"),
+            list(during),
+            *([blame] if blame != "stop" else []),
+        ],
         "waves": [
             {
                 "name": wave.name,

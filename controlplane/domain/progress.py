@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controlplane.domain.decide_wave import judge_soak, progress_due_at
-from controlplane.domain.disturbance import ASKING
+from controlplane.domain.disturbance import ANOTHER_BLAMED, ASKING
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
 from controlplane.domain.health import Health
@@ -47,6 +47,7 @@ def granted(target: TargetNow, *, epoch: int, revision: int, migrates: bool, pru
         judgement=None,
         excused_since=None,
         excused_at=None,
+        lent=False,
     )
 
 
@@ -81,6 +82,7 @@ def granted_onward(target: TargetNow, *, epoch: int, now: datetime) -> TargetNow
         ill_since=None,
         excused_since=None,
         excused_at=None,
+        lent=False,
     )
 
 
@@ -215,7 +217,9 @@ def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
     )
     if target.state is not TargetState.ROLLING_BACK:  # why it goes back stays its reason
         waiting = replace(waiting, code="disturbed", reason=excuse.reason if excuse else target.reason)
-    same = (target.code, target.reason, target.ill_since) == (waiting.code, waiting.reason, waiting.ill_since)
+        # Nothing of it is in the cluster's hands here, so the guilty one may use the slot to go back.
+        waiting = replace(waiting, lent=target.lent or (excuse is not None and excuse.code == ANOTHER_BLAMED))
+    same = _noted(target) == _noted(waiting)
     if same:
         draft.remember(waiting)
     else:
@@ -224,6 +228,11 @@ def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
         draft.tell("target-disturbed", {"code": excuse.code, "reason": excuse.reason}, tenant=target.tenant)
     draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
     return True
+
+
+def _noted(target: TargetNow) -> tuple[object, ...]:
+    """What of a held target is written when it changes."""
+    return target.code, target.reason, target.ill_since, target.lent
 
 
 def _give_up_waiting(draft: Draft, target: TargetNow, look: Looked) -> None:

@@ -27,7 +27,7 @@ def take_gate(draft: Draft, change: GateJudged) -> int:
     draft.tell("gate-failed", {"wave": draft.wave(change.key.wave).name, "gate": gate.kind, "reason": gate.reason})
     for tenant in change.judged.tenants:
         if tenant in draft.memory.targets:
-            _blame(draft, draft.target(tenant), gate.reason)
+            send_back(draft, draft.target(tenant), gate.reason)
     return change.key.wave
 
 
@@ -57,7 +57,8 @@ def _tell_asked(draft: Draft, gate: GateNow) -> None:
     draft.tell("gate-asked", {**asked, "changeRef": draft.memory.change_ref, "planHash": plan.plan_hash})
 
 
-def _blame(draft: Draft, target: TargetNow, reason: str, code: str = "gate-failed") -> None:
+def send_back(draft: Draft, target: TargetNow, reason: str, code: str = "gate-failed") -> None:
+    """Take back a target that was found bad, in flight or verified; work in the cluster's hands is left alone."""
     if target.state is TargetState.VERIFIED:
         want_back(draft, target, code, reason)
     elif target.state in TARGET_FORWARD and target.phase == "":
@@ -67,4 +68,4 @@ def _blame(draft: Draft, target: TargetNow, reason: str, code: str = "gate-faile
 def send_wave_back(draft: Draft, wave: WaveNow, reason: str) -> None:
     """Take a whole wave back, in flight or verified; work in the cluster's hands follows when it returns."""
     for tenant in wave.order:
-        _blame(draft, draft.target(tenant), reason, "wave-gate-failed")
+        send_back(draft, draft.target(tenant), reason, "wave-gate-failed")

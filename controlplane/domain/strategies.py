@@ -23,6 +23,7 @@ BUILT_IN_GATES = frozenset({"soak"})
 
 Unmatched = Literal["reject", "last", "exclude"]
 WhenBusy = Literal["queue", "supersede", "reject"]
+OnBlame = Literal["stop", "show"]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 
 
@@ -224,6 +225,11 @@ class Strategy(Wire):
     )
     when_busy: WhenBusy = Field(
         default="queue", description="When a target has another change: wait, take over, or refuse."
+    )
+    blame: OnBlame = Field(
+        default="stop",
+        description="When tenants fall ill while changes overlap. stop: a vote that blames this rollout halts it, and one that blames "
+        "another holds its failures back; show: votes are shown and told only.",
     )
     order: Order | None = Field(default=None, description="Which targets go first, before exposure and name decide.")
 

@@ -14,6 +14,7 @@ from controlplane.domain.wire import Wire
 
 MAX_DAYS = 366
 LISTED = 1000
+_FEED = {"deny": "Closed", "allow": "Window"}
 
 
 class Occurrence(Wire):
@@ -142,7 +143,7 @@ def fleet_feed(
     calendars: Iterable[tuple[str, str, Sequence[Span]]],
     now: datetime,
 ) -> list[FeedEvent]:
-    """What the operators subscribe to: expected waves, freezes in force, and every calendar's events (name, effect, spans)."""
+    """What the operators subscribe to: expected waves, freezes in force, and every calendar's events (name, effect or what they mark, spans)."""
     found = [
         FeedEvent(f"wave-{w.rollout}-{w.wave}", w.start, w.end, f"{w.what} {w.wave}", f"rollout {w.rollout}, {w.state}")
         for w in waves
@@ -157,6 +158,6 @@ def fleet_feed(
     for name, effect, spans in calendars:
         for span in spans[:LISTED]:
             uid = f"calendar-{name}-{span.start:%Y%m%dT%H%M%S}-{span.end:%Y%m%dT%H%M%S}"
-            says = f"{'Closed' if effect == 'deny' else 'Window'}: {span.summary or name}"
+            says = f"{_FEED.get(effect, effect.capitalize())}: {span.summary or name}"
             found.append(FeedEvent(uid, span.start, span.end, says, f"calendar {name}", busy=effect == "deny"))
     return found

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from controlplane.domain.gating import GateKey, Judged
 from controlplane.domain.plans import Plan
+from controlplane.ports.blames import Blames
 from controlplane.ports.calendar_times import CalendarTimes
 from controlplane.ports.clusters import Clusters
 from controlplane.ports.endpoints import Asks, Endpoints
@@ -82,7 +83,7 @@ class Votes(Protocol):
 @dataclass(frozen=True, slots=True)
 class GatePorts:
     """Everything a gate may ask. `metrics` None: no metric source is configured here; `sources`: others, by name; the others None:
-    this process has none.
+    this process has none. `blames` is asked by the driver before a gate that names tenants, or an ill target, counts as failed.
     """
 
     votes: Votes
@@ -97,6 +98,7 @@ class GatePorts:
     sources: Mapping[str, Metrics] = field(default_factory=dict)
     clusters: Clusters | None = None
     notices: Notices | None = None
+    blames: Blames | None = None
 
 
 @dataclass(frozen=True, slots=True)

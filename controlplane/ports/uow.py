@@ -12,6 +12,7 @@ from controlplane.ports.endpoints import AnswerStore
 from controlplane.ports.notices import NoticeStore
 from controlplane.ports.stores.approvals import ApprovalStore
 from controlplane.ports.stores.audit import AuditChainStore
+from controlplane.ports.stores.blames import BlameStore
 from controlplane.ports.stores.breakglass import BreakGlassStore
 from controlplane.ports.stores.budgets import BudgetStore
 from controlplane.ports.stores.configuration import ConfigStore
@@ -45,6 +46,11 @@ class UnitOfWork(Protocol):
     @property
     def audit_chain(self) -> AuditChainStore:
         """Sealing the audit trail."""
+        ...
+
+    @property
+    def blames(self) -> BlameStore:
+        """Votes on blame."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from controlplane.domain.disturbance import ASKING, Circumstances, Excuse, excus
 from controlplane.domain.engine import Memory, TargetNow
 from controlplane.domain.errors import SeawallError
 from controlplane.ports.clusters import Cluster
+from controlplane.services.docket import Docket
 
 ASK_SECONDS = 2.0
 FRESH_SECONDS = 3.0
@@ -21,8 +22,15 @@ FRESH_SECONDS = 3.0
 class Surveyor:
     """Remembers answers by tenant; asks in tasks of its own and tells `answered` when one came."""
 
-    def __init__(self, memory: Memory, dependencies: Sequence[Dependency], answered: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        dependencies: Sequence[Dependency],
+        docket: Docket,
+        answered: Callable[[str], None],
+    ) -> None:
         self._memory = memory
+        self._docket = docket
         self._dependencies = tuple(one for one in dependencies if not one.critical)
         self._answered = answered
         self._answers: dict[str, tuple[float, Excuse | None]] = {}
@@ -30,7 +38,10 @@ class Surveyor:
         self._touched = frozenset(t.namespace for t in memory.targets.values())
 
     def excuse(self, cluster: Cluster, target: TargetNow) -> Excuse | None:
-        """Why an ill target is not to be blamed now, as far as is known; None: nothing explains it."""
+        """Why an ill target is not to be blamed now, as far as is known; None: nothing explains it, and no other change does."""
+        return self._surroundings(cluster, target) or self._docket.excuse(target)
+
+    def _surroundings(self, cluster: Cluster, target: TargetNow) -> Excuse | None:
         if not self._dependencies and not cluster.nodes().troubled:
             return None
         at, known = self._answers.get(target.tenant, (float("-inf"), ASKING))

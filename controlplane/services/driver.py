@@ -29,6 +29,7 @@ from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.approvals import RECOUNT
 from controlplane.services.bisection import Bisection
 from controlplane.services.dispatching import Dispatched, Dispatcher
+from controlplane.services.docket import Docket
 from controlplane.services.fleet import Fleet
 from controlplane.services.gatekeeper import Gatekeeper
 from controlplane.services.hands import Hands
@@ -100,6 +101,7 @@ class Driver:
         self._clock = (loaded.now, time.monotonic())
         self._commands = [_seen(command) for command in loaded.commands]
         self._preparer = Preparer(store, loaded.memory.id, loaded.app, migrates=loaded.memory.plan.kind != "rollback")
+        self._docket = Docket(loaded.memory.id, gates.blames, lambda: self.now, self._look_again)
         self._hands = Hands(
             fleet,
             loaded.memory,
@@ -107,10 +109,11 @@ class Driver:
             self._wake,
             delivery=loaded.delivery,
             dependencies=loaded.dependencies,
+            docket=self._docket,
             meters=meters,
         )
         self._dispatcher = Dispatcher(fleet, loaded, meters)
-        self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now)
+        self._gatekeeper = Gatekeeper(gates, loaded, self._wake, lambda: self.now, self._docket)
         self._bisection = Bisection()
         self._given_up: set[str] = set()
         self._draining = False
@@ -121,6 +124,9 @@ class Driver:
         """The database's clock, carried on by our monotonic one since the last transaction: our wall clock may jump."""
         then, at = self._clock
         return then + timedelta(seconds=time.monotonic() - at)
+
+    def _look_again(self, tenant: str) -> None:
+        self._hands.look_again(tenant)
 
     async def run(self, draining: asyncio.Event) -> None:
         """Drive until the rollout is over, can't move for a while, or the process drains."""
@@ -135,6 +141,7 @@ class Driver:
             stop.cancel()
             await self._hands.close()
             await self._gatekeeper.close()
+            await self._docket.close()
         await self._put_down()
 
     async def _resume(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from controlplane.gates import GATES, read_spec
 from controlplane.ports.engine import Loaded
 from controlplane.ports.gates import Evidence, FleetNow, GatePorts, GateScene, ShownGate
 from controlplane.services.asking import BROKEN_SECONDS, Asker, broken, unmeasured
+from controlplane.services.docket import Docket
 
 _STANDING: dict[WaveState, tuple[Place, ...]] = {
     WaveState.GATING: ("before",),
@@ -40,7 +42,11 @@ log = structlog.get_logger(__name__)
 class Gatekeeper:
     """Looks at the gates of one rollout."""
 
-    def __init__(self, ports: GatePorts, loaded: Loaded, wake: asyncio.Event, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, ports: GatePorts, loaded: Loaded, wake: asyncio.Event, now: Callable[[], datetime], docket: Docket
+    ) -> None:
+        self._docket = docket
+        self._named: dict[GateKey, dict[str, datetime]] = {}
         self._ports = ports
         self._loaded = loaded
         self._memory: Memory = loaded.memory
@@ -114,6 +120,7 @@ class Gatekeeper:
         scene = self._scene(gate.key)
         if gate.key.place != "during" or scene.changed:
             evidence, judged = await self._look(gate, spec, scene)
+            judged = await self._weighed(gate.key, judged)
             self._tell(gate.key, judged, evidence)
         return kind.interval(spec)
 
@@ -149,6 +156,26 @@ class Gatekeeper:
             del looks[:-LOOKS_KEPT]
         kept = kind.shown(spec, evidence) if isinstance(kind, ShownGate) else evidence
         return ({**kept, "judgement": judged.detail} if judged.detail else kept), judged
+
+    async def _weighed(self, key: GateKey, judged: Judged) -> Judged:
+        """A verdict after it was asked whether another change made the tenants ill that it names: what is not ours is `unknown`."""
+        if judged.verdict is not Verdict.FAIL or not judged.tenants or key.place == "before":
+            self._named.pop(key, None)
+            return judged
+        known, now = self._named.get(key, {}), self._now()
+        ill = self._named[key] = {tenant: known.get(tenant, now) for tenant in judged.tenants}
+        try:
+            others = await self._docket.weigh(ill)
+        except (SeawallError, TimeoutError) as error:
+            log.warning("who is to blame could not be asked", detail=getattr(error, "detail", "no answer"))
+            others = {}
+        ours = tuple(tenant for tenant in judged.tenants if tenant not in others)
+        if len(ours) == len(judged.tenants):
+            return judged
+        if ours:
+            return replace(judged, tenants=ours)
+        reason = f"{judged.reason}; it does not count against this rollout: {others[judged.tenants[0]]}"
+        return replace(judged, verdict=Verdict.UNKNOWN, reason=reason, tenants=())
 
     def _fleet(self) -> FleetNow:
         """Who has the release and who is untouched. One on its way is neither: it serves the old and the new at once."""

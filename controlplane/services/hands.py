@@ -28,6 +28,7 @@ from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.circumstances import Surveyor
 from controlplane.services.delivery import Deliverer
+from controlplane.services.docket import Docket
 from controlplane.services.effects import insist
 from controlplane.services.fleet import Fleet
 from controlplane.services.preparing import Prepared
@@ -53,6 +54,7 @@ class Hands:
         *,
         delivery: DeliveryKind = "apply",
         dependencies: Sequence[Dependency] = (),
+        docket: Docket,
         meters: Meters = SILENT,
     ) -> None:
         self._fleet = fleet
@@ -71,7 +73,7 @@ class Hands:
         self._fenced: dict[str, int] = {}
         self._by_namespace = {(t.cluster, t.namespace): t.tenant for t in memory.targets.values()}
         self._subscriptions: dict[str, Callable[[], None]] = {}
-        self._surveyor = Surveyor(memory, dependencies, self._surveyed)
+        self._surveyor = Surveyor(memory, dependencies, docket, self.look_again)
 
     @property
     def busy(self) -> bool:
@@ -164,6 +166,11 @@ class Hands:
     def explain(self, target: TargetNow) -> None:
         """Ask the cluster in its own words why a target failed, while what failed is still there to be seen."""
         self._explaining[target.tenant] = asyncio.create_task(self._explain(target))
+
+    def look_again(self, tenant: str) -> None:
+        """Look at a target afresh: what surrounds it, or who is to blame for it, is known now."""
+        self._changed.add(tenant)
+        self._wake.set()
 
     async def close(self) -> None:
         """Stop everything; what was sent is found again in the ledger by whoever comes next."""
@@ -295,10 +302,6 @@ class Hands:
         if found is None or target.revision is None or target.revision >= found.revision:
             return None
         return Faulty(target.tenant, "registry-went-back", found.reason)
-
-    def _surveyed(self, tenant: str) -> None:
-        self._changed.add(tenant)
-        self._wake.set()
 
     def _look(self, target: TargetNow, now: datetime) -> Change | None:
         if target.phase or target.state not in _LOOKED_AT:

@@ -67,7 +67,8 @@ async def feed_of_fleet(uow: UnitOfWork, calendars: Calendars) -> list[FeedEvent
     for row in rows:
         spans = worked[row.digest]
         soon = [s for s in spans if _before(s, until)] if not isinstance(spans, str) else []
-        listed.append((row.name, str(row.spec.get("effect", "allow")), soon))
+        effect = str(row.spec.get("effect", "allow"))
+        listed.append((row.name, str(row.spec["marks"]) if effect == "none" else effect, soon))
     freezes = [
         FreezeAhead(str(f.id), f.selector, f.reason, f.created_at, f.until)
         for f in await uow.freezes.page(None, 200, ended=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from controlplane.domain.calendars import CalendarSpec
 from controlplane.domain.selectors import Selector, parse_selector
@@ -35,9 +36,10 @@ def _without_calendars(found: Attachments, default: Default, version: int) -> At
 
 
 def _worked(row: CalendarRow, spec: CalendarSpec, spans: WorkedOut) -> Worked:
+    effect: Literal["allow", "deny"] = "deny" if spec.effect == "deny" else "allow"  # `none` is not read here
     if isinstance(spans, str):
-        return Worked(row.name, spec.effect, error=spans)
-    return Worked(row.name, spec.effect, spans)
+        return Worked(row.name, effect, error=spans)
+    return Worked(row.name, effect, spans)
 
 
 def _grouped(

@@ -49,6 +49,7 @@ def test_our_own_slot_does_not_stand_in_our_way() -> None:
         ({"phase": "suspended"}, "defer", "suspended"),
         ({"deferred_until": NOW + timedelta(hours=1)}, "defer", "tenant-deferred"),
         ({"slot_id": "other"}, "wait", "busy"),
+        ({"lent_by": "other"}, "wait", "busy"),
         ({"queued": True}, "wait", "queued"),
         ({"dirty": True}, "defer", "dirty"),
         ({"current": 4}, "skip", "superseded"),
@@ -115,3 +116,7 @@ def test_a_way_back_into_a_replaced_namespace_ends_as_stranded() -> None:
     refusal = admit(BACK, replace(ROW, current=4), ClusterFacts(reachable=True, uid="another"), "me", NOW)
     assert refusal is not None
     assert refusal.how == "strand"
+
+
+def test_a_way_back_takes_a_slot_that_was_left_to_it() -> None:
+    assert admit(BACK, replace(ROW, current=4, lent_by="other"), HERE, "me", NOW) is None

@@ -95,3 +95,33 @@ def test_whatever_happened_blame_needs_two_tenants_that_fell_ill_after_and_order
     if found.blamed:
         assert found.votes[0].ill >= 2
         assert len(found.blamed) == 1 or found.verdict == "tied"
+
+
+def test_the_tenants_that_the_guilty_change_harmed_are_named_and_others_are_not() -> None:
+    everybody = [f"t{n}" for n in range(20)]
+    touches = reached("proxy", everybody) + reached("odoo", ABCD)
+    found = judge(touches, ill([*ABCD, "t0"], 0.1), [*ABCD, "t0"])
+    assert (found.blamed, found.what, found.harmed) == (("odoo",), "odoo", frozenset(ABCD))
+    assert judge(touches, ill(["a"], 0.1), ABCD).harmed == frozenset()
+
+
+@given(TOUCHES, SIGNALS, st.lists(st.floats(-100, 100), min_size=1, max_size=5))
+def test_a_change_that_reached_none_of_the_tenants_in_question_shifts_nothing(
+    touches: list[Touch], signals: list[Signal], hours: list[float]
+) -> None:
+    elsewhere = [
+        one for n, h in enumerate(hours) for one in (*reached("other", [f"z{n}"], h), *reached("wide", [f"z{n}"]))
+    ]
+    sick = ill([f"z{n}" for n in range(len(hours))], 1)
+    assert judge([*touches, *elsewhere], [*signals, *sick], ABCD) == judge(touches, signals, ABCD)
+
+
+@given(TOUCHES, SIGNALS)
+def test_only_ill_tenants_that_the_blamed_change_reached_before_are_harmed(
+    touches: list[Touch], signals: list[Signal]
+) -> None:
+    found = judge(touches, signals, ABCD)
+    assert bool(found.harmed) == (found.verdict == "blamed")
+    for tenant in found.harmed:
+        first = min(t.at for t in touches if t.change == found.blamed[0] and t.tenant == tenant)
+        assert any(s.tenant == tenant and s.at >= first for s in signals)

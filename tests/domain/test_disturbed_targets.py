@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from controlplane.domain.consequences import consequence_of
 from controlplane.domain.decide import decide
-from controlplane.domain.disturbance import ASKING, Excuse
+from controlplane.domain.disturbance import ANOTHER_BLAMED, ASKING, Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Looked, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.health import Health, Judgement
@@ -134,3 +135,24 @@ def test_only_what_could_count_against_a_target_is_worth_a_question() -> None:
     assert may_be_blamed(known.plan, replace(verifying, state=TargetState.SOAK), one, NOW)
     assert not may_be_blamed(known.plan, verifying, replace(one, judgement=WELL), NOW + LIMIT)
     assert not may_be_blamed(known.plan, verifying, replace(one, judgement=ILL, live=False), NOW + LIMIT)
+
+
+def test_a_target_that_another_change_is_blamed_for_leaves_its_slot_to_the_way_back_of_that_one() -> None:
+    known = soaking()
+    before = next(iter(known.targets.values()))
+    target, _ = look(known, ILL, Excuse(ANOTHER_BLAMED, "sync is blamed"))
+    assert (target.state, target.code, target.lent) == (TargetState.SOAK, "disturbed", True)
+    assert consequence_of(before, target).free_slot
+    again, _ = look(known, ILL, Excuse(ANOTHER_BLAMED, "sync is blamed"), timedelta(minutes=2))
+    assert not consequence_of(target, again).free_slot
+    well, _ = look(known, WELL, after=timedelta(minutes=3))
+    assert (well.state, well.code, well.lent) == (TargetState.SOAK, "", True)
+
+
+def test_once_the_guilty_one_has_gone_back_a_target_has_a_progress_deadline_to_recover_and_then_counts() -> None:
+    known = soaking()
+    look(known, ILL, Excuse(ANOTHER_BLAMED, "sync is blamed"))
+    held, _ = look(known, ILL, None, timedelta(minutes=1) + DEADLINE - timedelta(seconds=1))
+    assert (held.state, held.failed) == (TargetState.SOAK, False)
+    gone, _ = look(known, ILL, None, timedelta(minutes=1) + DEADLINE)
+    assert (gone.state, gone.failed, gone.wants) == (TargetState.FAILED, True, "back")

@@ -20,7 +20,7 @@ from controlplane.domain.consequences import consequence_of
 from controlplane.domain.counts import Counts
 from controlplane.domain.decide import decide
 from controlplane.domain.dispatch import Asked, Started, screen, start
-from controlplane.domain.disturbance import ASKING, Excuse
+from controlplane.domain.disturbance import ANOTHER_BLAMED, ASKING, Excuse
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import (
     CATCHES_UP,
@@ -213,7 +213,9 @@ class EngineMachine(RuleBasedStateMachine):
         data=st.data(),
         how=st.sampled_from(sorted(HEALTH)),
         seconds=st.integers(0, 40),
-        excuse=st.sampled_from([None, None, Excuse("node-away", "node n1 is gone"), ASKING]),
+        excuse=st.sampled_from(
+            [None, None, Excuse("node-away", "node n1 is gone"), ASKING, Excuse(ANOTHER_BLAMED, "odoo is blamed")]
+        ),
     )
     def somebody_looks(self, data: st.DataObject, how: str, seconds: int, excuse: Excuse | None) -> None:
         self.now += timedelta(seconds=seconds)
@@ -236,6 +238,21 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.commands > 3)
     def a_person_ends_it(self, how: str) -> None:
         self.tick([self._command("supersede")] if how == "supersede" else [self._command("abort", inFlight=how)])
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.commands > 1)
+    def a_vote_blames_it(self, data: st.DataObject) -> None:
+        """Nothing more starts, and whoever is named and can go back begins to."""
+        named = data.draw(st.sets(st.sampled_from(sorted(self.memory.targets))))
+        ran = self.memory.rollout.state in (RolloutState.RUNNING, RolloutState.PAUSED) and not self.memory.rollout.abort
+        self.tick([self._command("halt", reason="blamed: so they voted", tenants=[*sorted(named), "stranger"])])
+        if ran and self.memory.rollout.state not in ROLLOUT_OVER:
+            assert self.memory.rollout.halted
+            assert not any(wave.pending for wave in self.memory.waves)
+            for tenant in named:
+                target = self.memory.targets[tenant]
+                verified = target.state is TargetState.VERIFIED and target.way_back == "reapply" and not target.phase
+                assert not verified or target.wants == "back" or target.code != "blamed"
 
     @rule(data=st.data())
     def an_emergency_wants_some(self, data: st.DataObject) -> None:
@@ -299,7 +316,7 @@ class EngineMachine(RuleBasedStateMachine):
         row = self.rows[tenant]
         if how != "moved":
             self.rows[tenant] = replace(row, phase=how)
-        elif row.slot_id is None:
+        elif row.slot_id is None and not self.memory.targets[tenant].lent:
             self.rows[tenant] = replace(row, current=row.last_number + 1, last_number=row.last_number + 1)
         self.tick([])
 
@@ -422,7 +439,7 @@ class EngineMachine(RuleBasedStateMachine):
             number = row.last_number + 1
             row = replace(row, current=number, last_number=number)
         elif one.target.phase != "back":
-            assert row.slot_id == ID
+            assert row.slot_id == ID or (one.target.lent and row.slot_id is None)
         else:
             assert row.slot_id in (ID, None)
         held = self.held.setdefault(tenant, {})
@@ -439,6 +456,8 @@ class EngineMachine(RuleBasedStateMachine):
             found, row = consequence_of(old, new), self.rows[tenant]
             if found.free_slot and row.slot_id == ID:
                 row = replace(row, slot_id=None, dirty=row.dirty if found.dirty is None else found.dirty)
+            elif found.free_slot and found.dirty:
+                row = replace(row, dirty=True)
             current = row.current if found.runs is None else found.runs
             verified = row.verified if found.verified is None else found.verified
             self.rows[tenant] = replace(row, current=current, verified=verified)
@@ -508,7 +527,7 @@ class EngineMachine(RuleBasedStateMachine):
         for target in self.memory.targets.values():
             mine = self.rows[target.tenant].slot_id == ID
             in_hand = target.phase != "" or target.state in TARGET_FORWARD
-            assert mine or not in_hand
+            assert mine or not in_hand or (target.lent and not target.phase)
             assert not mine or target.in_flight
 
     @invariant()

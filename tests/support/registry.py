@@ -56,7 +56,7 @@ class Fleet:
         self.config("strategies", "all", EVERYBODY_AT_ONCE)
 
     def release(self, version: str, artifact: bytes | None = None, **changes: Any) -> ReleaseSpec:
-        """Register a release of `odoo`; by default a chart whose content says the version."""
+        """Register a release, of `odoo` unless `app` says another; by default a chart whose content says the version."""
         body = artifact if artifact is not None else chart(values={"release": version})
         spec = ReleaseSpec.model_validate(
             {
@@ -75,7 +75,7 @@ class Fleet:
             )
             db.execute(
                 "insert into releases (app, version, spec, digest, created_by) values (%s, %s, %s, %s, 'tests')",
-                (APP, version, Jsonb(spec.model_dump(mode="json", by_alias=True)), release_digest(spec)),
+                (spec.app, version, Jsonb(spec.model_dump(mode="json", by_alias=True)), release_digest(spec)),
             )
         return spec
 
@@ -111,6 +111,18 @@ class Fleet:
                 [(t, environment, APP) for t in listed],
             )
         return listed
+
+    def also(self, tenants: Iterable[str], app: str, environment: str = "production") -> None:
+        """Let tenants run another app besides; nothing of it is installed."""
+        choice = {app: {"channel": "stable", "values": {}, "pin": None}}
+        for tenant in tenants:
+            self.run("update tenants set apps = apps || %s where tenant = %s", Jsonb(choice), tenant)
+            self.run(
+                "insert into tenant_apps (tenant, environment, app, values_version, revision) values (%s, %s, %s, 1, 0)",
+                tenant,
+                environment,
+                app,
+            )
 
     def runs(self, tenants: Iterable[str], version: str, *, verified: bool = True, **values: Any) -> None:
         """One more revision for each tenant: the next number, content of its own, verified or not."""

@@ -17,6 +17,7 @@ from controlplane.ports.trace import current_trace_id, trace_headers
 from .answers import PostgresAnswers
 from .approvals import PostgresApprovals
 from .audit import PostgresAuditChain
+from .blames import PostgresBlames
 from .breakglass import PostgresBreakGlass
 from .budgets import PostgresBudgets
 from .configuration import PostgresConfiguration
@@ -73,6 +74,11 @@ class PostgresUnitOfWork:
     def audit_chain(self) -> PostgresAuditChain:
         """Sealing the audit trail."""
         return PostgresAuditChain(self.session)
+
+    @property
+    def blames(self) -> PostgresBlames:
+        """Votes on blame."""
+        return PostgresBlames(self.session)
 
     @property
     def breakglass(self) -> PostgresBreakGlass:

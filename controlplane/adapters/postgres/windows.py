@@ -14,7 +14,9 @@ from controlplane.ports.stores.windows import Attachments, CalendarRow, Place
 _CALENDARS = text(
     """
     select c.name, v.digest, v.spec from config_current c join config_versions v using (kind, name, version)
-    where c.kind = 'calendars' and c.deleted_at is null order by c.name
+    where c.kind = 'calendars' and c.deleted_at is null
+      and case when :marked then v.spec ->> 'marks' <> '' else v.spec ->> 'effect' is distinct from 'none' end
+    order by c.name
     """
 )
 _PLACES = text(
@@ -47,6 +49,10 @@ class PostgresWindows:
         """Two statements; one where there is no calendar."""
         return await read_attachments(self._session, tenants, environment)
 
+    async def marked(self, environment: str) -> Attachments:
+        """As above, of calendars that mark."""
+        return await read_attachments(self._session, None, environment, marked=True)
+
     async def waves_ahead(self) -> list[WaveAhead]:
         """One statement."""
         rows = await self._session.execute(_WAVES)
@@ -56,9 +62,12 @@ class PostgresWindows:
         ]
 
 
-async def read_attachments(session: AsyncSession, tenants: Collection[str] | None, environment: str) -> Attachments:
-    """Read calendars, and tenants only where there are any."""
-    calendars = [CalendarRow(row.name, row.digest, row.spec) for row in await session.execute(_CALENDARS)]
+async def read_attachments(
+    session: AsyncSession, tenants: Collection[str] | None, environment: str, *, marked: bool = False
+) -> Attachments:
+    """Read calendars, and tenants only where there are any. `marked`: those that mark, else those that allow or deny."""
+    rows = await session.execute(_CALENDARS, {"marked": marked})
+    calendars = [CalendarRow(row.name, row.digest, row.spec) for row in rows]
     if not calendars:
         return Attachments()
     values = {"tenants": None if tenants is None else list(tenants), "environment": environment}

@@ -42,6 +42,10 @@ class WindowStore(Protocol):
         """The calendars in force, and these tenants (None: all)."""
         ...
 
+    async def marked(self, environment: str) -> Attachments:
+        """The calendars whose events are campaigns or maintenance, and all tenants; no tenants where there are no such calendars."""
+        ...
+
     async def waves_ahead(self) -> list[WaveAhead]:
         """Waves of rollouts that are not over, with when they should run; at most 1,000."""
         ...

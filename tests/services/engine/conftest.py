@@ -36,6 +36,7 @@ from controlplane.ports.gates import GatePorts
 from controlplane.ports.leases import HeldLease
 from controlplane.services.driver import drive
 from controlplane.services.fleet import Fleet as Gate
+from controlplane.services.jury import Jury
 from controlplane.services.probing import FleetProbes
 from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
@@ -112,6 +113,7 @@ class Stage:
             expressions=Cel(),
             times=ICalendars(),
             notices=PostgresNotices(self.transactions),
+            blames=Jury(self.transactions, ICalendars()),
         )
 
     async def tenants(self, names: Sequence[str], **options: Any) -> None:

@@ -16,7 +16,7 @@ _TIMES = ("soak_since", "sampled_at", "ill_since", "waiting_since", "waits_until
 def memory_of(target: TargetNow) -> dict[str, Any]:
     """What a successor needs beyond the row's own columns and what the start wrote (content, values, way back)."""
     memory: dict[str, Any] = {"way_back": target.way_back, "back_to": target.back_to}
-    for name in ("failed", "phase", "wants", "prunes", "samples", "yields_to"):
+    for name in ("failed", "phase", "wants", "prunes", "samples", "yields_to", "lent"):
         if getattr(target, name):
             memory[name] = getattr(target, name)
     for name in _TIMES:
@@ -57,6 +57,7 @@ def target_of(row: Any, planned: PlannedTarget, namespace: str) -> TargetNow:
         prunes=memory.get("prunes", False),
         samples=memory.get("samples", 0),
         yields_to=memory.get("yields_to", ""),
+        lent=memory.get("lent", False),
         expected=tuple(Expected(*one) for one in memory.get("expected", [])),
         soak_since=_time(memory, "soak_since"),
         sampled_at=_time(memory, "sampled_at"),

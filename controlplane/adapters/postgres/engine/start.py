@@ -33,7 +33,13 @@ _LOCK = text(
         select 1 from revisions v
         where v.tenant = a.tenant and v.environment = a.environment and v.app = a.app and v.revision = a.revision
           and mine.memory->'behind' ? v.rollout_id::text
-      ) as moved_by_earlier
+      ) as moved_by_earlier,
+      (
+        select o.rollout_id::text from targets o
+        where o.tenant = e.tenant and o.environment = e.environment and o.rollout_id <> :id and o.state in ('verify','soak')
+          and o.memory #> '{driver,lent}' is not null
+        limit 1
+      ) as lent_by
     from environments e
     join tenants t using (tenant)
     join tenant_apps a on a.tenant = e.tenant and a.environment = e.environment and a.app = :app
@@ -149,6 +155,7 @@ async def lock_environments(
             queued=row.earlier is not None,
             earlier=row.earlier or "",
             moved_by_earlier=row.moved_by_earlier,
+            lent_by=row.lent_by or "",
         )
         for row in await session.execute(_LOCK, values)
     }

@@ -90,9 +90,12 @@ _APPS = text(
 )
 _FREE = text(
     """
-    update environments e set slot_kind = null, slot_id = null, slot_since = null, dirty = coalesce(x.dirty, e.dirty)
+    update environments e set dirty = coalesce(x.dirty, e.dirty),
+      slot_kind = case when e.slot_id = :id then null else e.slot_kind end,
+      slot_since = case when e.slot_id = :id then null else e.slot_since end,
+      slot_id = case when e.slot_id = :id then null else e.slot_id end
     from unnest(cast(:tenants as text[]), cast(:dirty as boolean[])) as x(tenant, dirty)
-    where e.tenant = x.tenant and e.environment = :environment and e.slot_id = :id and e.tenant = any(cast(:tenants as text[]))
+    where e.tenant = x.tenant and e.environment = :environment and (e.slot_id = :id or x.dirty) and e.tenant = any(cast(:tenants as text[]))
     """
 )
 _GIVE_BACK = text(

@@ -1,5 +1,6 @@
 """Every table of the registry (SQLModel); `SQLModel.metadata` is what the drift test compares with the migrations."""
 
+from .blames import BlameVerdict
 from .emergencies import Emergency, EmergencyReview
 from .evidence import Backup, ReleaseEvidence, RestoreDrill
 from .flow import (
@@ -39,6 +40,7 @@ __all__ = [
     "Audit",
     "AuditCheckpoint",
     "Backup",
+    "BlameVerdict",
     "Budget",
     "BudgetMove",
     "Command",

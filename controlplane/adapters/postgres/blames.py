@@ -1,0 +1,135 @@
+"""Votes on blame in PostgreSQL: see `controlplane.ports.stores.blames`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controlplane.domain.blame import Signal, Touch
+from controlplane.domain.blame_acts import Accused, Pair
+from controlplane.domain.outcomes import NOT_ITS_FAULT
+from controlplane.ports.stores.blames import BlameRecord
+
+from .json_text import as_json
+
+_STARTED = "dev.seawall.rollout.target-started.v1"
+WHAT = "concat_ws(' ', r.kind, 'of', r.app, nullif(r.release_version, ''), '(' || right(h.subject_id, 8) || ')')"
+"""How a rollout is named to people; of a query with `history h` and `rollouts r`."""
+# A rollout is found by the index of tenants, then read whole by its key. A cluster's or tier's change reaches who is on it today.
+_TOUCHES = text(
+    f"""
+    with mine as (
+        select distinct h.subject_id from history h
+        where h.tenant = any(:tenants) and h.at between :since and :until and h.subject_kind = 'rollout' and h.type = '{_STARTED}'
+    ), places as (
+        select e.tenant, e.cluster, t.tier from environments e join tenants t using (tenant) where e.tenant = any(:tenants)
+    )
+    select change, what, tenant, at from (
+        select 'rollout/' || h.subject_id as change, {WHAT} as what, h.tenant, h.at
+        from mine join history h on h.subject_kind = 'rollout' and h.subject_id = mine.subject_id
+        join rollouts r on r.id = cast(mine.subject_id as uuid)
+        where h.type = '{_STARTED}' and h.at between :since and :until
+        union all
+        select 'tenant/' || h.subject_id || '@' || h.seq, 'change of tenant ' || h.subject_id, h.tenant, h.at
+        from history h
+        where h.tenant = any(:tenants) and h.subject_kind = 'tenant' and h.at between :since and :until
+          and h.type in ('dev.seawall.tenant.changed.v1', 'dev.seawall.tenant.driftRepaired.v1')
+        union all
+        select 'cluster/' || h.subject_id || '@' || h.seq, 'change of cluster ' || h.subject_id, e.tenant, h.at
+        from history h join environments e on e.cluster = h.subject_id
+        where h.subject_kind = 'cluster' and h.subject_id in (select cluster from places) and h.at between :since and :until
+          and h.type = 'dev.seawall.cluster.changed.v1'
+        union all
+        select 'tier/' || h.subject_id || '@' || h.seq, 'change of tier ' || h.subject_id, t.tenant, h.at
+        from history h join tenants t on t.tier = h.subject_id
+        where h.subject_kind = 'tier' and h.subject_id in (select tier from places) and h.at between :since and :until
+          and h.type = 'dev.seawall.tier.changed.v1'
+    ) touched
+    order by at desc, change, tenant limit :most
+    """  # noqa: S608 -- constants
+)
+_SIGNALS = text(
+    """
+    select h.tenant, h.at from history h
+    where h.tenant = any(:tenants) and h.subject_kind = 'rollout' and h.at between :since and :until
+      and h.type in ('dev.seawall.rollout.target-failed.v1', 'dev.seawall.rollout.target-disturbed.v1',
+                     'dev.seawall.rollout.target-rolling-back.v1')
+      and coalesce(h.data ->> 'code', '') <> all(:others)
+    order by h.at desc, h.tenant limit :most
+    """
+)
+_ACCUSED = text(
+    """
+    select cast(id as text) as id, kind, state, outcome, coalesce(plan -> 'emergency', 'null') <> 'null' as emergency,
+           coalesce(plan ->> 'blame', 'stop') as policy, ended_at
+    from rollouts where id = :id
+    """
+)
+_RESTED_ON = text("select rests_on from blame_verdicts where blamed = cast(:blamed as jsonb) and act = 'stopped'")
+_ADD = text(
+    """
+    insert into blame_verdicts (id, at, asker, verdict, blamed, rollouts, reason, act, why, rests_on, votes, digest)
+    values (:id, :at, :asker, :verdict, cast(:blamed as jsonb), cast(:rollouts as jsonb), :reason, :act, :why,
+            cast(:rests_on as jsonb), cast(:votes as jsonb), :digest)
+    on conflict (digest) do nothing returning id
+    """
+)
+_COLUMNS = "id, at, asker, verdict, blamed, rollouts, reason, act, why, rests_on, votes, digest"
+_OF_ROLLOUT = text(
+    f"select {_COLUMNS} from blame_verdicts where rollouts ? :rollout order by at desc, id desc limit :limit"  # noqa: S608
+)
+
+
+class PostgresBlames:
+    """See `controlplane.ports.stores.blames.BlameStore`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def touches(self, tenants: Collection[str], since: datetime, until: datetime, most: int) -> Sequence[Touch]:
+        """Which changes reached them, and whom else."""
+        values = {"tenants": sorted(tenants), "since": since, "until": until, "most": most}
+        return [Touch(*row) for row in await self._session.execute(_TOUCHES, values)]
+
+    async def signals(self, tenants: Collection[str], since: datetime, until: datetime, most: int) -> Sequence[Signal]:
+        """When they fell ill."""
+        values = {"tenants": sorted(tenants), "since": since, "until": until, "most": most}
+        rows = await self._session.execute(_SIGNALS, {**values, "others": sorted(NOT_ITS_FAULT)})
+        return [Signal(*row) for row in rows]
+
+    async def accused(self, rollout: uuid.UUID) -> Accused | None:
+        """A rollout's standing."""
+        row = (await self._session.execute(_ACCUSED, {"id": rollout})).mappings().one_or_none()
+        return None if row is None else Accused(**row)
+
+    async def rested_on(self, change: str) -> Sequence[Sequence[Pair]]:
+        """What earlier stops rested on."""
+        rows = (await self._session.execute(_RESTED_ON, {"blamed": as_json([change])})).scalars()
+        return [_pairs(row) for row in rows]
+
+    async def add(self, record: BlameRecord) -> bool:
+        """Keep a verdict once."""
+        plain = {
+            name: getattr(record, name) for name in ("id", "at", "asker", "verdict", "reason", "act", "why", "digest")
+        }
+        lists = {name: as_json(list(getattr(record, name))) for name in ("blamed", "rollouts", "rests_on", "votes")}
+        return (await self._session.execute(_ADD, plain | lists)).scalar_one_or_none() is not None
+
+    async def of_rollout(self, rollout: uuid.UUID, limit: int) -> Sequence[BlameRecord]:
+        """Verdicts that concern a rollout."""
+        rows = await self._session.execute(_OF_ROLLOUT, {"rollout": str(rollout), "limit": limit})
+        return [_record(row) for row in rows]
+
+
+def _record(row: Any) -> BlameRecord:
+    lists = {"blamed": tuple(row.blamed), "rollouts": tuple(row.rollouts), "rests_on": _pairs(row.rests_on)}
+    return BlameRecord(**{**row._mapping, **lists})  # noqa: SLF001 -- SQLAlchemy's public name
+
+
+def _pairs(rows: Sequence[Sequence[str]]) -> tuple[Pair, ...]:
+    return tuple((str(tenant), str(at)) for tenant, at in rows)

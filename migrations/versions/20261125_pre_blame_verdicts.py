@@ -1,0 +1,44 @@
+"""Verdicts of votes on blame, with the votes and what follows from them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "20261125_pre_blame_verdicts"
+down_revision = "20261124_pre_wave_counts"
+branch_labels = None
+depends_on = None
+
+_LIST = sa.text("'[]'::jsonb")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "blame_verdicts",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("asker", sa.Uuid(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("blamed", postgresql.JSONB(), server_default=_LIST, nullable=False),
+        sa.Column("rollouts", postgresql.JSONB(), server_default=_LIST, nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("act", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("rests_on", postgresql.JSONB(), server_default=_LIST, nullable=False),
+        sa.Column("votes", postgresql.JSONB(), server_default=_LIST, nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.CheckConstraint("act in ('stopped','held','told')", name="blame_act"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
+    )
+    op.create_index("ix_blame_verdicts_rollouts", "blame_verdicts", ["rollouts"], postgresql_using="gin")
+    op.create_index("ix_blame_verdicts_blamed", "blame_verdicts", ["blamed"], postgresql_using="gin")
+    # Workers vote; nobody changes or deletes a verdict; tenants' owners read what was written to their own history.
+    op.execute("grant select, insert on blame_verdicts to sw_engine")
+    op.execute("grant select on blame_verdicts to sw_platform")
+
+
+def downgrade() -> None:
+    op.drop_table("blame_verdicts")
