@@ -105,7 +105,7 @@ def blame(
     ] = "latest",
     output: Output = TABLE,
 ) -> None:
-    """Which of the changes that overlapped made a rollout's tenants ill, with the votes. It stops nobody."""
+    """Which of the changes that overlapped made a rollout's tenants ill: the vote of now, and verdicts that were acted on."""
     from .client import connect
     from .output import show_one, stdout
     from .rollout import find
@@ -116,11 +116,11 @@ def blame(
 
 
 def blame_screen(found: Json) -> Group:
-    """The verdict and each change's votes."""
+    """The verdict of now with each change's votes, then what earlier verdicts led to."""
     from rich.console import Group
     from rich.table import Table
 
-    from .output import cell
+    from .output import cell, when
 
     head = ("change", "score", "ill / reached", "explains", "1 h", "24 h", "72 h")
     table = Table(*head, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -129,4 +129,9 @@ def blame_screen(found: Json) -> Group:
         ill = f"{vote['ill']} / {vote['tenants']}"
         table.add_row(cell(vote["what"]), f"{vote['score']:.3f}", ill, f"{vote['explains']:.0%}", *windows)
     more = () if found["complete"] else ("", "There was more than is read at once; the oldest was left out.")
-    return Group(cell(f"{found['verdict']}: {found['reason']}"), "", table, *more)
+    acted = [
+        cell(f"{when(one['at'])}  {one['role']} ({one['act']}): {one['reason']} {one['why']}")
+        for one in found.get("verdicts") or ()
+    ]
+    earlier = ("", "Verdicts while it ran, newest first", *acted) if acted else ()
+    return Group(cell(f"{found['verdict']}: {found['reason']}"), "", table, *more, *earlier)

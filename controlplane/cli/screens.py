@@ -44,9 +44,18 @@ def rollout_screen(view: Mapping[str, Any], fleet: str) -> Group:
     parts += [_waiting_line(one) for one in view.get("waitingFor") or ()]
     if view.get("inFlight") and view["state"] not in OVER:
         parts.append(labelled("at stake", _stake(view["inFlight"])))
+    if view.get("blame"):
+        parts.append(labelled("blame", blame_line(view["blame"], str(view["id"]))))
     explanation = view.get("explanation") or {}
     parts += [labelled(label, explanation[label]) for label in ("why", "next", "who") if explanation.get(label)]
     return Group(*parts)
+
+
+def blame_line(found: Mapping[str, Any], rollout: str) -> str:
+    """The newest verdict on a rollout, what followed, and where the votes are."""
+    words = {"blamed": "blamed", "acquitted": "not this one"}
+    word = words.get(str(found["role"]), str(found["verdict"]))
+    return f"{word}: {found['reason']} {found['why']} Votes: seawall blame {short_id(rollout)}"
 
 
 def wave_table(view: Mapping[str, Any]) -> Any:

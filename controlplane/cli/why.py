@@ -53,6 +53,7 @@ def print_why(answer: Json, fleet: str) -> None:
     from rich.text import Text
 
     from .output import show_fields, stdout
+    from .screens import blame_line
     from .tenant_screen import print_status
 
     print_status(answer["status"])
@@ -65,10 +66,12 @@ def print_why(answer: Json, fleet: str) -> None:
     for view in answer["rollouts"]:
         told = view.get("explanation") or {}
         name = f"  rollout {view.get('release') or view['app']}"
+        verdict = view.get("blame")
         show_fields(
             [
                 (name, told.get("now")),
                 ("  why", told.get("why")),
+                ("  blame", blame_line(verdict, str(view["id"])) if verdict else None),
                 ("  next", told.get("next")),
                 ("  who can act", told.get("who")),
             ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from controlplane.domain.blame_views import VerdictView
 from controlplane.domain.quantities import Amount, Money
 from controlplane.domain.wire import Wire
 
@@ -103,6 +104,10 @@ class RolloutView(RolloutItem):
     in_flight: StakeView | None = None
     waves: list[WaveView]
     explanation: Explanation
+    blame: VerdictView | None = Field(
+        default=None,
+        description="The newest verdict of blame that concerns it: as the guilty one, or as one of the others.",
+    )
     targets_url: str
     events_url: str
 

@@ -114,7 +114,7 @@ class Fleet:
 
     def also(self, tenants: Iterable[str], app: str, environment: str = "production") -> None:
         """Let tenants run another app besides; nothing of it is installed."""
-        choice = {app: {"channel": "stable", "values": {}, "pin": None}}
+        choice: dict[str, Any] = {app: {"channel": "stable", "values": {}, "pin": None}}
         for tenant in tenants:
             self.run("update tenants set apps = apps || %s where tenant = %s", Jsonb(choice), tenant)
             self.run(

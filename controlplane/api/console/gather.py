@@ -18,6 +18,7 @@ from controlplane.ports.stores.panel import FleetCounts
 from controlplane.ports.stores.releases import HoldRecord
 from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.blame import newest_verdict
 from controlplane.services.rollouts import reads
 from controlplane.services.rollouts.explain import view_of
 from controlplane.services.rollouts.retry import head_of
@@ -118,7 +119,7 @@ async def rollout_page(
     uow: UnitOfWork, head: RolloutHead, state: TargetState | None, after: tuple[int, int] | None
 ) -> RolloutPage:
     """Read it; `state` and `after` choose among the targets."""
-    view = view_of(head, "", uow.now)
+    view = view_of(head, "", uow.now, blame=await newest_verdict(uow, head.id))
     rows = await uow.rollouts.target_views(
         head.id, states=[state] if state else (), wave=None, tenant=None, after=after, limit=_TARGETS + 1
     )

@@ -12,7 +12,7 @@ from controlplane.api.etags import respond
 from controlplane.api.routers.looks import Since, parse_since
 from controlplane.api.routing import feature_router
 from controlplane.domain.outcomes import By, Outcomes
-from controlplane.services.blame import Blame, blame_of
+from controlplane.services.blame import Blame, blame_of, read_blame
 from controlplane.services.outcomes import outcomes_since
 
 router = feature_router("insight")
@@ -31,6 +31,7 @@ async def get_outcomes(
 
 @router.get("/v1/rollouts/{rollout_id}/blame", operation_id="getRolloutBlame", response_model=Blame)
 async def get_blame(rollout_id: uuid.UUID, call: Annotated[Call, may("changes.read")]) -> Response:
-    """Say which of the changes that overlapped made this rollout's tenants ill, with the votes. It stops nobody."""
+    """Say which of the changes that overlapped made this rollout's tenants ill: the vote of now, and verdicts that were acted on."""
     async with call.platform() as uow:
-        return respond(await blame_of(uow, rollout_id))
+        facts, now = await read_blame(uow, rollout_id), uow.now
+    return respond(await blame_of(facts, call.container.calendars, now))

@@ -26,6 +26,7 @@ from controlplane.domain.rollouts import RolloutState, TargetState
 from controlplane.domain.simulations import SimulateRequest, Simulation
 from controlplane.ports.stores.rollout_rows import RolloutHead
 from controlplane.ports.uow import UnitOfWork
+from controlplane.services.blame import newest_verdict
 from controlplane.services.emergencies import check_may_take_lane
 from controlplane.services.limits import stake_of
 from controlplane.services.rollouts import previews, reads
@@ -231,6 +232,7 @@ async def _view(request: Request, call: Call, rollout_id: uuid.UUID) -> RolloutV
     async with call.platform() as uow:
         head: RolloutHead = await head_of(uow, rollout_id)
         now, breakers, stake = uow.now, await uow.budgets.breakers(), await stake_of(uow, rollout_id)
+        blame = await newest_verdict(uow, rollout_id)
     if call.bound:
         call.check_app(head.app)
-    return view_of(head, absolute(request, f"/v1/rollouts/{rollout_id}"), now, stake, breakers)
+    return view_of(head, absolute(request, f"/v1/rollouts/{rollout_id}"), now, stake, breakers, blame)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from controlplane.domain.blame_views import VerdictView
 from controlplane.domain.breaker import breaker_name
 from controlplane.domain.rollout_views import (
     Explanation,
@@ -53,9 +54,16 @@ def item_of(head: RolloutHead) -> RolloutItem:
 
 
 def view_of(
-    head: RolloutHead, url: str, now: datetime, stake: StakeView | None = None, breakers: Sequence[BreakerRecord] = ()
+    head: RolloutHead,
+    url: str,
+    now: datetime,
+    stake: StakeView | None = None,
+    breakers: Sequence[BreakerRecord] = (),
+    blame: VerdictView | None = None,
 ) -> RolloutView:
-    """A rollout as its own page shows it. `url` is its address; `stake`: what it has in flight; `breakers`: those not closed."""
+    """A rollout as its own page shows it. `url` is its address; `stake`: what it has in flight; `breakers`: those not closed;
+    `blame`: the newest verdict that concerns it.
+    """
     counts = _by_state(head.counts)
     return RolloutView(
         **dict(item_of(head)),
@@ -63,10 +71,11 @@ def view_of(
         counts=counts,
         deferred=counts.get(TargetState.DEFERRED, 0),
         catch_up=sum(c.number for c in head.counts if c.code == "window" and c.state in _CATCH_UP),
-        waiting_for=[*waiting_for(head, now), *_breakers(head, breakers)],
+        waiting_for=[*waiting_for(head, now), *_breakers(head, breakers), *_blame(head, blame)],
         in_flight=stake,
         waves=[_wave(head, index) for index in range(len(head.waves))],
         explanation=explanation_of(head, now),
+        blame=blame,
         targets_url=f"{url}/targets",
         events_url=f"{url}/events",
     )
@@ -116,6 +125,14 @@ def _breakers(head: RolloutHead, breakers: Sequence[BreakerRecord]) -> list[Wait
         for b in breakers
         if b.state
     ]
+
+
+def _blame(head: RolloutHead, blame: VerdictView | None) -> list[WaitingOn]:
+    """Targets that hold because another change is blamed for their illness, until it has gone back or is over."""
+    held = sum(c.number for c in head.counts if c.code == "disturbed")
+    if not held or not _going(head) or blame is None or blame.role != "acquitted" or blame.act == "told":
+        return []
+    return [WaitingOn(gate="blame", reason=f"{blame.reason} {blame.why}", targets=held)]
 
 
 def explanation_of(head: RolloutHead, now: datetime) -> Explanation:

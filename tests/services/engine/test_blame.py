@@ -13,16 +13,18 @@ from aiohttp import web
 from controlplane.adapters.simulated.controllers import Controllers
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.services.rollouts.start import plan_and_start
+from tests.adapters.test_icalendars import ics
 from tests.contract.fleets import until_read
 from tests.support.charts import DEPLOYMENT, chart
 from tests.support.query_api import QueryApi, query_api, vector
 
 from .conftest import Stage
 from .test_driver import clean
+from .test_windows import event
 
 ILL, WELL = "abcd", "efgh"
 SOON = {"for": "PT0S", "samples": 1}
-LONG = {"for": "PT3S", "samples": 3}
+LONG = {"for": "PT5S", "samples": 3}
 SYNC = {"sync.yaml": DEPLOYMENT.replace("name: web", "name: sync").replace("app: web", "app: sync")}
 FIRST_FOUR: dict[str, Any] = {
     "waves": [
@@ -45,9 +47,10 @@ WATCHED: dict[str, Any] = {
 IN_SOAK = {**WATCHED, "during": []}
 
 
-async def start(stage: Stage, app: str, version: str, strategy: str, **more: Any) -> uuid.UUID:
-    wanted = {"release": f"{app}/{version}", "strategy": strategy, **more}
-    ask = Ask(RolloutRequest.model_validate(wanted))
+async def start(stage: Stage, app: str, version: str, strategy: str) -> uuid.UUID:
+    """Start a release, or without a version the values of now."""
+    what = {"release": f"{app}/{version}"} if version else {"kind": "values", "app": app}
+    ask = Ask(RolloutRequest.model_validate({**what, "strategy": strategy}))
     return (await plan_and_start(stage.tools, ask, actor="mia", origin={"kind": "person"})).id
 
 
@@ -100,9 +103,9 @@ def told(stage: Stage, kind: str, subject: object, change: str) -> list[dict[str
     return [data for (data,) in stage.rows.ask(asked, kind, str(subject), f"dev.seawall.{kind}.{change}.v1")]
 
 
-async def half_changed(stage: Stage) -> uuid.UUID:
+async def half_changed(stage: Stage, version: str = "2.0", strategy: str = "first-four") -> uuid.UUID:
     """The rollout that will be guilty: its first four tenants run it, the other four wait for an approval."""
-    guilty = await start(stage, "pos-sync", "2.0", "first-four")
+    guilty = await start(stage, "pos-sync", version, strategy)
 
     async def waits() -> bool:
         return states(stage, guilty, ILL) == {"verified"}
@@ -111,16 +114,35 @@ async def half_changed(stage: Stage) -> uuid.UUID:
     return guilty
 
 
-async def test_the_guilty_rollout_is_halted_and_goes_back_and_the_other_finishes_without_losing_a_target(
-    both: Stage, errors: QueryApi
-) -> None:
-    guilty = await half_changed(both)
-    good = await start(both, "odoo", "2.0", "watched")
+async def changed_too(stage: Stage, strategy: str = "watched") -> uuid.UUID:
+    """The rollout that overlaps: all eight soak."""
+    other = await start(stage, "odoo", "2.0", strategy)
 
     async def soaks() -> bool:
-        return set(both.targets(good).values()) <= {"soak", "verified"}
+        return set(stage.targets(other).values()) == {"soak"}
 
     await until_read(soaks)
+    return other
+
+
+async def heard(stage: Stage, kind: str, subject: object, change: str) -> dict[str, Any]:
+    """The first line of history of this kind, waited for."""
+
+    async def said() -> bool:
+        return told(stage, kind, subject, change) != []
+
+    await until_read(said)
+    return told(stage, kind, subject, change)[0]
+
+
+@pytest.mark.parametrize("version", ["2.0", ""], ids=["release", "values"])
+async def test_the_guilty_rollout_is_halted_and_goes_back_and_the_other_finishes_without_losing_a_target(
+    both: Stage, errors: QueryApi, version: str
+) -> None:
+    if not version:
+        both.rows.run("""update tenants set apps = jsonb_set(apps, '{pos-sync,values}', '{"replicas": 2}')""")
+    guilty = await half_changed(both, version)
+    good = await changed_too(both)
     errors.answer = failing
 
     async def gone_back() -> bool:
@@ -134,16 +156,16 @@ async def test_the_guilty_rollout_is_halted_and_goes_back_and_the_other_finishes
     assert set(both.targets(good).values()) == {"verified"}
     assert states(both, guilty, WELL) == {"cancelled"}
     assert both.rows.ask("select outcome, memory->>'reason' from rollouts where id = %s", guilty)[0][0] == "blamed"
-    (blamed,) = told(both, "rollout", guilty, "blamed")
+    blamed = told(both, "rollout", guilty, "blamed")[0]
     assert (blamed["act"], sorted(blamed["tenants"])) == ("stopped", list(ILL))
     assert blamed["votes"][0]["change"] == f"rollout/{guilty}"
-    (acquitted,) = told(both, "rollout", good, "acquitted")
+    acquitted = told(both, "rollout", good, "acquitted")[0]
     assert acquitted["by"] == f"rollout/{guilty}"
-    assert [data["cause"] for tenant in ILL for data in told(both, "tenant", tenant, "fellIll")] == [
-        acquitted["what"]
-    ] * 4
-    assert "pos-sync 2.0" in acquitted["what"]
-    assert both.rows.ask("select app, version from holds") == [("pos-sync", "2.0")]
+    assert {data["cause"] for tenant in ILL for data in told(both, "tenant", tenant, "fellIll")} == {acquitted["what"]}
+    assert acquitted["what"].startswith("deploy of pos-sync 2.0" if version else "values of pos-sync")
+    assert [told(both, "tenant", tenant, "fellIll") for tenant in WELL] == [[]] * 4
+    assert both.rows.ask("select app, version from holds") == ([("pos-sync", "2.0")] if version else [])
+    assert both.rows.ask("select count(*) from commands where command = 'halt'") == [(1,)]
     clean(both)
 
 
@@ -160,12 +182,7 @@ async def test_targets_that_fall_ill_while_they_soak_are_held_let_the_guilty_one
     both: Stage,
 ) -> None:
     guilty = await half_changed(both)
-    good = await start(both, "odoo", "2.0", "in-soak")
-
-    async def soaks() -> bool:
-        return set(both.targets(good).values()) == {"soak"}
-
-    await until_read(soaks)
+    good = await changed_too(both, "in-soak")
     sicken(both.world.controllers, ILL, well=False)
 
     async def gone_back() -> bool:
@@ -178,4 +195,55 @@ async def test_targets_that_fall_ill_while_they_soak_are_held_let_the_guilty_one
     sicken(both.world.controllers, ILL, well=True)
     assert await both.over(good) == "succeeded"
     assert set(both.targets(good).values()) == {"verified"}
+    clean(both)
+
+
+async def test_a_campaign_that_goes_on_is_waited_out_and_then_the_rollout_goes_on(
+    both: Stage, errors: QueryApi
+) -> None:
+    marked = {"effect": "none", "marks": "campaign", "selector": "tenant in (a,b,c,d)", "ics": ics(event(-1, 3600))}
+    both.rows.config("calendars", "summer-sale", marked)
+    good = await changed_too(both)
+    errors.answer = failing
+
+    async def waits() -> bool:
+        return both.rows.ask("select verdict from gates where rollout_id = %s", good) == [("unknown",)]
+
+    await until_read(waits)
+    said = await heard(both, "rollout", good, "acquitted")
+    assert (said["act"], said["what"]) == ("held", "campaign stocktaking (calendar summer-sale)")
+    assert "does not count against this rollout" in both.rows.ask("select reason from gates")[0][0]
+    errors.answer = healthy
+    assert await both.over(good) == "succeeded"
+    assert set(both.targets(good).values()) == {"verified"}
+    assert "campaign stocktaking" in (await heard(both, "tenant", "a", "fellIll"))["reason"]
+
+
+@pytest.mark.parametrize("how", ["tied", "shown"])
+async def test_a_vote_that_may_stop_nobody_is_told_and_the_failures_count_where_they_happened(
+    both: Stage, errors: QueryApi, how: str
+) -> None:
+    both.rows.config("strategies", "first-four", {**FIRST_FOUR, "blame": "show" if how == "shown" else "stop"})
+    if how == "tied":
+        both.rows.config(
+            "strategies",
+            "watched",
+            {**WATCHED, "waves": [{"name": "all", "cut": {"count": 4}, "soak": LONG}], "unmatched": "exclude"},
+        )
+    suspect = await half_changed(both)
+    other = await changed_too(both)
+    errors.answer = failing
+    assert await both.over(other) == "failed"
+    assert states(both, other, ILL) == {"rolledBack"}
+    if how == "tied":
+        among = told(both, "rollout", suspect, "suspected")[0]["among"]
+        assert set(among) == {f"rollout/{suspect}", f"rollout/{other}"}
+        assert told(both, "rollout", other, "suspected")
+    else:
+        blamed = told(both, "rollout", suspect, "blamed")[0]
+        assert (blamed["act"], "only be shown" in blamed["why"]) == ("told", True)
+    assert (both.state(suspect), states(both, suspect, ILL)) == ("running", {"verified"})
+    assert both.rows.ask("select count(*) from commands where command = 'halt'") == [(0,)]
+    await both.command(suspect, "abort")
+    assert await both.over(suspect) == "aborted"
     clean(both)
