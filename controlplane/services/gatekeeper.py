@@ -164,6 +164,8 @@ class Gatekeeper:
             return judged
         known, now = self._named.get(key, {}), self._now()
         ill = self._named[key] = {tenant: known.get(tenant, now) for tenant in judged.tenants}
+        if not self._news(key, judged):
+            return judged
         try:
             others = await self._docket.weigh(ill)
         except (SeawallError, TimeoutError) as error:
