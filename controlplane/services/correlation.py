@@ -20,14 +20,14 @@ from controlplane.domain.correlation import (
     role_of,
 )
 from controlplane.domain.errors import NotFoundError
-from controlplane.domain.windows import Named, Windows, Worked, windows_of
+from controlplane.domain.windows import Named, Windows, windows_of
 from controlplane.ports.calendars import Calendars
 from controlplane.ports.stores.correlation import IllnessRecord, VerdictRecord
 from controlplane.ports.stores.looks import ChangeRecord
 from controlplane.ports.stores.windows import Attachments
 from controlplane.ports.uow import UnitOfWork
 from controlplane.services.looks import explained
-from controlplane.services.windows import attach
+from controlplane.services.windows import attach, worked_of
 
 MOST_WINDOWS: Final = 200
 """Events of calendars on one timeline."""
@@ -83,13 +83,10 @@ def page_of(sources: Sequence[Sequence[Entry]], wanted: Wanted) -> tuple[list[En
 
 async def _all(found: Attachments, calendars: Calendars, since: datetime) -> list[Windows]:
     spans, _ = await calendars.expand({row.digest: str(row.spec["ics"]) for row in found.calendars}, since)
-    made = []
-    for row in found.calendars:
-        worked = spans[row.digest]
-        error, known = (worked, ()) if isinstance(worked, str) else ("", worked)
-        effect = CalendarSpec.model_validate(row.spec).effect
-        made.append(windows_of([Worked(row.name, effect, known, error)], "UTC"))
-    return made
+    return [
+        windows_of([worked_of(row, CalendarSpec.model_validate(row.spec), spans[row.digest])], "UTC")
+        for row in found.calendars
+    ]
 
 
 def _lasting(windows: Iterable[Windows], span: Span) -> list[Entry]:

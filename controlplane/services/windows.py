@@ -23,7 +23,7 @@ async def attach(
     specs = {row.name: CalendarSpec.model_validate(row.spec) for row in found.calendars}
     texts = {row.digest: specs[row.name].ics for row in found.calendars}
     spans, good_until = await calendars.expand(texts, now)
-    worked = [_worked(row, specs[row.name], spans[row.digest]) for row in found.calendars]
+    worked = [worked_of(row, specs[row.name], spans[row.digest]) for row in found.calendars]
     selectors = [parse_selector(specs[row.name].selector) for row in found.calendars]
     return await asyncio.to_thread(_grouped, found, selectors, worked, default, version, good_until)
 
@@ -35,7 +35,8 @@ def _without_calendars(found: Attachments, default: Default, version: int) -> At
     return Attached((windows_of((), "UTC", default),), {place.tenant: 0 for place in found.places}, version)
 
 
-def _worked(row: CalendarRow, spec: CalendarSpec, spans: WorkedOut) -> Worked:
+def worked_of(row: CalendarRow, spec: CalendarSpec, spans: WorkedOut) -> Worked:
+    """A calendar worked out, or why it can't be."""
     effect: Literal["allow", "deny"] = "deny" if spec.effect == "deny" else "allow"  # `none` is not read here
     if isinstance(spans, str):
         return Worked(row.name, effect, error=spans)
