@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261125_pre_blame_verdicts"
-down_revision = "20261124_pre_wave_counts"
+down_revision = "20261125_pre_restore_drills"
 branch_labels = None
 depends_on = None
 
