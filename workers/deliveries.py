@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import orjson
 import structlog
 
 from controlplane.adapters import event_metrics as metrics
-from controlplane.adapters.webhooks import sign
+from controlplane.adapters.webhooks import request_of
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.webhooks import Webhook, retry_after
 from controlplane.ports.secrets import Secrets
@@ -80,9 +79,8 @@ class Deliveries:
         log.warning("a webhook did not take an event", webhook=row.webhook, error=reply.error, dead=wait is None)
 
     async def _send(self, row: DeliveryRow, webhook: Webhook) -> Reply:
-        body = orjson.dumps(row.change.structured(), default=str)
         try:
-            headers = sign(webhook, self._tools.secrets, row.change.id, datetime.now(UTC), body)
+            body, headers = request_of(webhook, self._tools.secrets, row.change, datetime.now(UTC))
         except DependencyError as error:
             return Reply(f"can't be signed: {error.detail}")
         return await self._tools.sender.send(webhook.url, body, headers, allow_private=webhook.allow_private)

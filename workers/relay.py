@@ -137,6 +137,7 @@ class Relay:
         for row in rows:
             metrics.RELAY_PUBLISHED.labels("event" if row.subject.startswith(EVENT_PREFIX) else "intent").inc()
             metrics.RELAY_LAG.observe(max(0.0, (now - row.created_at).total_seconds()))
+        metrics.mark(Change.of(row.payload) for row in rows if row.subject.startswith(EVENT_PREFIX))
 
     async def _keep_streams(self) -> None:
         """Make the streams at start, after every failure and now and then: somebody may have wiped the store."""
@@ -171,6 +172,7 @@ async def run(settings: Settings, draining: asyncio.Event | None = None) -> None
     bus = container.bus(NatsRole.RELAY)
     relay = Relay(container.database.engine, bus, container.expressions, ending)
     tools = DeliveryTools(container.database.engine, HttpWebhooks(), container.secrets)
+    metrics.begin_marks()
     try:
         async with machine_server(settings.metrics_listen, container.parts), asyncio.TaskGroup() as tasks:
             tasks.create_task(relay.run(), name="outbox")

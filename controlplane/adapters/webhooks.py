@@ -12,11 +12,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks.webhooks import EmptyWebhookSecretError, WebhookVerificationError
 from standardwebhooks.webhooks import Webhook as Signer
 
-from controlplane.domain.events_out import header_text
+from controlplane.domain.annotations import annotation_of
+from controlplane.domain.events_out import Change, header_text
 from controlplane.domain.secret_refs import SecretRef
 from controlplane.domain.sources import BadSignatureError
 from controlplane.domain.webhooks import TIMEOUT_SECONDS, Webhook, refused_address
@@ -124,6 +126,23 @@ def _cause(error: BaseException) -> str:
     """The refusal inside a connector's error, else the error's own words."""
     inner = error.__cause__ or error.__context__
     return str(inner if isinstance(inner, RefusedAddressError) else error)[:200]
+
+
+def request_of(webhook: Webhook, secrets: Secrets, change: Change, now: datetime) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of one delivery, in the subscriber's format. Raises SecretUnavailableError."""
+    if webhook.format == "grafana" and webhook.token is not None:
+        body = orjson.dumps(annotation_of(change))
+        headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "seawall"}
+        return body, {**headers, "authorization": f"Bearer {_token(secrets, webhook.token)}"}
+    body = orjson.dumps(change.structured(), default=str)
+    return body, sign(webhook, secrets, change.id, now, body)
+
+
+def _token(secrets: Secrets, ref: SecretRef) -> str:
+    found = secrets.read(ref).strip()
+    if not found or not found.isascii() or any(byte <= 0x20 for byte in found):
+        raise SecretUnavailableError(f"The secret in {ref} is no token: visible ASCII on one line.")
+    return found.decode()
 
 
 def sign(webhook: Webhook, secrets: Secrets, event_id: str, now: datetime, body: bytes) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Webhook subscribers (`PUT /v1/webhooks/NAME`): which events go where, how often we try, and which addresses are refused.
 
 Signatures and headers: Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature). Body: the event as a CloudEvent in the
-JSON format.
+JSON format. With `format: grafana` the body is an annotation (`domain.annotations`), and a bearer token says who we are.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from controlplane.domain.secret_refs import SecretRef
 from controlplane.domain.triggers import MAX_FILTER
@@ -39,6 +39,17 @@ def _url(text: str) -> str:
     return text
 
 
+def _may_carry_token(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith((".svc", ".svc.cluster.local")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 Url = Annotated[str, Field(max_length=2048), AfterValidator(_url)]
 """Where we may POST: http or https, no user, no fragment."""
 
@@ -48,9 +59,19 @@ class Webhook(Wire):
 
     url: Url
     secrets: tuple[SecretRef, ...] = Field(
-        min_length=1,
+        default=(),
         max_length=3,
-        description="Signing secrets (`whsec_...`); each signs, so that one can be replaced.",
+        description="Signing secrets (`whsec_...`), at least one; each signs, so that one can be replaced. None for grafana.",
+    )
+    format: Literal["cloudevents", "grafana"] = Field(
+        default="cloudevents",
+        exclude_if=lambda v: v == "cloudevents",  # a subscriber of before reads as it did
+        description="grafana: an annotation, for the url of Grafana's /api/annotations.",
+    )
+    token: SecretRef | None = Field(
+        default=None,
+        exclude_if=lambda v: v is None,
+        description="A bearer token, for grafana: that of a service account that may create annotations.",
     )
     types: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         default=("*",), min_length=1, max_length=20, description="Event types with *, such as dev.seawall.rollout.*"
@@ -64,6 +85,17 @@ class Webhook(Wire):
     allow_private: bool = Field(
         default=True, description="Whether addresses of private networks and loopback may be called."
     )
+
+    @model_validator(mode="after")
+    def _known_by_one_means(self) -> Self:
+        if self.format == "cloudevents" and (not self.secrets or self.token):
+            raise ValueError("CloudEvents are signed: give secrets, and no token")
+        if self.format == "grafana":
+            if self.secrets or not self.token:
+                raise ValueError("Grafana knows a token: give token, and no secrets")
+            if not _may_carry_token(self.url):
+                raise ValueError("a token goes over https, or over http inside the cluster (a .svc name, or loopback)")
+        return self
 
     def wants(self, event_type: str) -> bool:
         """Whether one of its patterns fits a type."""

@@ -69,3 +69,38 @@ def test_private_addresses_are_called_unless_the_webhook_says_no() -> None:
 def test_a_subscriber_with_a_mistake_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Webhook.model_validate({**SPEC, **change})
+
+
+GRAFANA: dict[str, Any] = {
+    "url": "https://grafana.acme.example/api/annotations",
+    "format": "grafana",
+    "token": {"file": "grafana"},
+}
+
+
+def test_grafana_is_known_by_a_token_and_others_by_a_signature() -> None:
+    assert Webhook.model_validate(GRAFANA).token is not None
+    for url in ("http://grafana.monitoring.svc:3000/api/annotations", "http://127.0.0.1:3000/api/annotations"):
+        assert Webhook.model_validate({**GRAFANA, "url": url})
+    assert set(Webhook.model_validate(SPEC).model_dump(by_alias=True)) == {
+        "url",
+        "secrets",
+        "types",
+        "filter",
+        "allowPrivate",
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {**GRAFANA, "secrets": [{"file": "a"}]},
+        {**GRAFANA, "token": None},
+        {**GRAFANA, "url": "http://grafana.acme.example/api/annotations"},
+        {**SPEC, "token": {"file": "a"}},
+        {**SPEC, "secrets": []},
+    ],
+)
+def test_a_subscriber_without_its_means_or_with_a_token_in_the_clear_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Webhook.model_validate(wrong)

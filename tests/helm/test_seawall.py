@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_metric_sources_are_given_to_workers_and_to_the_api() -> None:
     mounted = {part: any(v["name"] == "metrics" for v in pod_of(objects, part)["volumes"]) for part in PARTS}
     assert told == {"relay": None, **dict.fromkeys(("serve", "work"), "/etc/seawall/metrics/sources.yaml")}
     assert mounted == {"relay": False, "serve": True, "work": True}
+
+
+def test_the_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
+    assert not [o for o in render() if "grafana" in o["metadata"]["name"]]
+    found = one(
+        render({"grafanaDashboard": {"enabled": True, "label": "shown"}}), "ConfigMap", "seawall-grafana-dashboard"
+    )
+    assert found["metadata"]["labels"]["shown"] == "1"
+    assert json.loads(found["data"]["seawall.json"]) == json.loads(
+        (FOLDER / "files/grafana-dashboard.json").read_text()
+    )
 
 
 def test_what_outlives_the_database_is_written_by_workers_and_read_by_the_api() -> None:

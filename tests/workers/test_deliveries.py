@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # it comes without types
 import orjson
 import pytest
 from aiohttp import web
@@ -315,3 +316,59 @@ async def test_a_deleted_webhook_ends_its_deliveries(world: World) -> None:
     world.registry.run("update config_current set deleted_at = now()")
     await world.deliver()
     assert world.states() == [("dead", 1)]
+
+
+ANNOTATION = {
+    # As Grafana publishes it: https://grafana.com/docs/grafana/latest/developer-resources/api-reference/http-api/annotations/
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["time", "text"],
+    "properties": {
+        "dashboardUID": {"type": "string"},
+        "panelId": {"type": "integer"},
+        "time": {"type": "integer", "minimum": 1_000_000_000_000},
+        "timeEnd": {"type": "integer", "minimum": 1_000_000_000_000},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "text": {"type": "string", "minLength": 1},
+    },
+}
+
+
+async def test_grafana_gets_annotations_with_its_token_and_a_dead_letter_when_it_refuses_for_good(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEAWALL_SECRET_GRAFANA", "glsa_a-token\n")
+    world.webhook(
+        "grafana",
+        secrets=[],
+        format="grafana",
+        token={"env": "SEAWALL_SECRET_GRAFANA"},
+        types=["dev.seawall.rollout.*"],
+    )
+    world.receiver.answers = [401]
+    await world.happen("started", release="odoo/17.0.5")
+    await world.deliver(2)
+    assert world.states() == [("delivered", 2)]
+    headers, body = world.receiver.requests[-1]
+    assert headers["authorization"] == "Bearer glsa_a-token"
+    assert headers["content-type"] == "application/json"
+    assert not any(name.startswith("webhook-") for name in headers)
+    jsonschema.validate(orjson.loads(body), ANNOTATION)
+    (told,) = world.registry.ask("select extract(epoch from at) * 1000 from history where subject_id = 'r1'")
+    assert abs(orjson.loads(body)["time"] - float(told[0])) < 1
+    assert {"seawall", "change", "rollout", "started", "tenant:acme", "app:odoo"} <= set(orjson.loads(body)["tags"])
+    world.receiver.answers = [500] * (len(RETRIES) + 1)
+    await world.happen("failed", subject="r2", reason="a gate said no")
+    await world.deliver(len(RETRIES) + 1)
+    assert [state for state, _ in world.states()] == ["delivered", "dead"]
+
+
+async def test_a_token_that_is_none_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAWALL_SECRET_GRAFANA", "two words")
+    world.webhook("grafana", secrets=[], format="grafana", token={"env": "SEAWALL_SECRET_GRAFANA"})
+    await world.happen("started")
+    await world.deliver()
+    assert world.receiver.requests == []
+    (error,) = world.registry.ask("select last_error from deliveries")
+    assert "is no token" in error[0]
+    assert "two words" not in error[0]
