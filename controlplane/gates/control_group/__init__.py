@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -19,7 +20,17 @@ from numpy.typing import NDArray
 from controlplane.domain.gating import Judged
 from controlplane.ports.gates import Evidence, GatePorts, GateScene, Metrics, MetricsError, RangeSeries
 
-from .sides import PERIOD, Measured, Members, evidence_of_counts, evidence_of_durations
+from .baseline import Baseline
+from .durations import DurationBaseline
+from .sides import (
+    PERIOD,
+    Measured,
+    Members,
+    count_baseline,
+    duration_baseline,
+    evidence_of_counts,
+    evidence_of_durations,
+)
 from .spec import ControlGroupSpec
 from .verdict import judge
 
@@ -28,9 +39,18 @@ type Table = dict[str, Floats]
 
 MOST_LOOKS = 2000
 """A longer rollout is judged by its last so many looks."""
-HISTORIES_KEPT = 64
+PASTS_KEPT = 64
 UNMEASURED_LOOKS = 3
 """A changed tenant without data in so many last looks makes the verdict unknown."""
+
+
+@dataclass
+class _Past:
+    """Tenants' history before a rollout began, and what was learnt of it last, for which tenants: who is compared changes with each wave."""
+
+    tables: tuple[Table, Table]
+    learnt_of: tuple[str, ...] = ()
+    learnt: Baseline | DurationBaseline | None = None
 
 
 class ControlGroupGate:
@@ -40,7 +60,7 @@ class ControlGroupGate:
     spec = ControlGroupSpec
 
     def __init__(self) -> None:
-        self._histories: OrderedDict[tuple[str, ...], tuple[Table, Table]] = OrderedDict()
+        self._pasts: OrderedDict[tuple[str, str, int], _Past] = OrderedDict()
 
     def interval(self, spec: ControlGroupSpec) -> float:
         """A look at a time, at most once a minute."""
@@ -63,31 +83,58 @@ class ControlGroupGate:
     async def _observe(self, spec: ControlGroupSpec, scene: GateScene, source: Metrics) -> Evidence:
         fleet = scene.fleet()
         members = Members({t: at.timestamp() for t, at in fleet.changed.items()}, fleet.untouched)
-        tenants = tuple(sorted({*members.since, *members.untouched}))
-        began = min(members.since.values(), default=scene.now.timestamp())
-        history = await self._history(spec, scene, source, datetime.fromtimestamp(began, scene.now.tzinfo))
-        interval = int(spec.interval.total_seconds())
+        if not members.since:
+            return {"treated": 0}
+        began, interval = min(members.since.values()), int(spec.interval.total_seconds())
+        past = await self._past(spec, scene, source, began)
         ends = _ends(began, scene.now.timestamp(), interval)
         looks = await _tables(spec, source, ends, interval) if ends.size else ({}, {})
-        before = _ends(began - spec.history.total_seconds(), began, PERIOD)
-        bad, volume = (_grid(table, tenants, ends) for table in looks)
-        history_bad, history_volume = (_grid(table, tenants, before) for table in history)
-        measured = Measured(tenants, bad, volume, ends, history_bad, history_volume, before)
-        make = evidence_of_durations if spec.duration is not None else evidence_of_counts
-        evidence = await asyncio.to_thread(make, measured, members, interval, spec.min_control)
-        return {**evidence, "missing": _missing(measured, members, interval)}
+        measured = _measured(members, ends, looks, _before(spec, began), past.tables)
+        return await asyncio.to_thread(_evidence, spec, measured, members, past)
 
-    async def _history(
-        self, spec: ControlGroupSpec, scene: GateScene, source: Metrics, until: datetime
-    ) -> tuple[Table, Table]:
-        """Each tenant's past until the rollout began: it does not change any more, so it is read once."""
-        key = (str(scene.rollout_id), spec.model_dump_json())
-        if key not in self._histories:
-            ends = _ends((until - spec.history).timestamp(), until.timestamp(), PERIOD)
-            self._histories[key] = await _tables(spec, source, ends, PERIOD)
-            while len(self._histories) > HISTORIES_KEPT:
-                self._histories.popitem(last=False)
-        return self._histories[key]
+    async def _past(self, spec: ControlGroupSpec, scene: GateScene, source: Metrics, began: float) -> _Past:
+        """What lies before a rollout's beginning does not change any more, so it is read once. The beginning does: it moves when the first
+        tenant goes back, and then other hours count.
+        """
+        key = (str(scene.rollout_id), spec.model_dump_json(), int(began))
+        if key not in self._pasts:
+            self._pasts[key] = _Past(await _tables(spec, source, _before(spec, began), PERIOD))
+        self._pasts.move_to_end(key)
+        while len(self._pasts) > PASTS_KEPT:
+            self._pasts.popitem(last=False)
+        return self._pasts[key]
+
+
+def _evidence(spec: ControlGroupSpec, measured: Measured, members: Members, past: _Past) -> Evidence:
+    """Evidence over the tenants compared now; what their past lets expect is learnt again only when they are others."""
+    interval = int(spec.interval.total_seconds())
+    if past.learnt is None or past.learnt_of != measured.tenants:
+        past.learnt = duration_baseline(measured) if spec.duration is not None else count_baseline(measured)
+        past.learnt_of = measured.tenants
+    if isinstance(past.learnt, DurationBaseline):
+        evidence = evidence_of_durations(measured, members, interval, spec.min_control, past.learnt)
+    else:
+        evidence = evidence_of_counts(measured, members, interval, spec.min_control, past.learnt)
+    return {**evidence, "missing": _missing(measured, members, interval)}
+
+
+def _measured(
+    members: Members,
+    ends: NDArray[np.int64],
+    looks: tuple[Table, Table],
+    before: NDArray[np.int64],
+    history: tuple[Table, Table],
+) -> Measured:
+    """Tables as grids over everybody who is compared."""
+    tenants = tuple(sorted({*members.since, *members.untouched}))
+    bad, volume = (_grid(table, tenants, ends) for table in looks)
+    history_bad, history_volume = (_grid(table, tenants, before) for table in history)
+    return Measured(tenants, bad, volume, ends, history_bad, history_volume, before)
+
+
+def _before(spec: ControlGroupSpec, began: float) -> NDArray[np.int64]:
+    """When each hour of history before a rollout's beginning ends."""
+    return _ends(began - spec.history.total_seconds(), began, PERIOD)
 
 
 def _ends(start: float, end: float, step: int) -> NDArray[np.int64]:

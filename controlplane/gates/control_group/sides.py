@@ -71,6 +71,11 @@ def count_baseline(measured: Measured) -> Baseline:
     return baseline_of(measured.history_bad, measured.history_volume, hours)
 
 
+def duration_baseline(measured: Measured) -> DurationBaseline:
+    """The same for durations (`history_volume` holds them)."""
+    return duration_baseline_of(measured.history_volume, hours_of_week(measured.history_ends - PERIOD))
+
+
 def evidence_of_counts(
     measured: Measured, members: Members, interval: int, min_control: int, base: Baseline | None = None
 ) -> dict[str, Any]:
@@ -184,13 +189,14 @@ def _rounded(rows: list[list[float]]) -> list[list[float]]:
     return [[round(value, 6) for value in row] for row in rows]
 
 
-def evidence_of_durations(measured: Measured, members: Members, interval: int, min_control: int) -> dict[str, Any]:
-    """Evidence for durations (`volume` holds them).
+def evidence_of_durations(
+    measured: Measured, members: Members, interval: int, min_control: int, base: DurationBaseline | None = None
+) -> dict[str, Any]:
+    """Evidence for durations (`volume` holds them); `base` if it was learnt already.
 
     A row: seconds since the last look, difference of mean log-ratios, its noise, drift factor, variance.
     """
-    hours = hours_of_week(measured.history_ends - PERIOD)
-    base = duration_baseline_of(measured.history_volume, hours)
+    base = base or duration_baseline(measured)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(measured.volume)
     excess = logs - base.level[:, None] - base.profile[hours_of_week(measured.ends - interval)][None, :]
