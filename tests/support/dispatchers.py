@@ -239,7 +239,7 @@ async def play(
     for number in range(rounds):
         version = f"{number + 1}.0"
         rows.release(version)
-        started = [await _start(tools, version, group) for group in range(dispatchers)]
+        started = [await _start(tools, version, names_of(group, tenants_each)) for group in range(dispatchers)]
         moving = [Dispatching(database, r, tally, seed * 1000 + n, patience) for n, r in enumerate(started)]
         changing = asyncio.create_task(weather(database, tally, every, scale))
         try:
@@ -257,17 +257,23 @@ def set_up(rows: Fleet, dispatchers: int, tenants_each: int, limits: FleetLimits
     rows.config("strategies", "sweep", STRATEGY)
     rows.config("limits", "fleet", limits.model_dump(mode="json", by_alias=True))
     for group in range(dispatchers):
-        names = [f"t{group:02}-{n:04}" for n in range(tenants_each)]
         cluster, region = CLUSTERS[group % len(CLUSTERS)], ("west", "north")[group % 2]
         brand = {"brand": "acme"} if group % 3 == 0 else {}
-        rows.tenants(names, cluster=cluster, region=region, labels={"group": f"g{group}", **brand})
+        rows.tenants(
+            names_of(group, tenants_each), cluster=cluster, region=region, labels={"group": f"g{group}", **brand}
+        )
 
 
-async def _start(tools: RolloutTools, version: str, group: int) -> uuid.UUID:
-    wish = {"release": f"{APP}/{version}", "strategy": "sweep", "selector": f"group=g{group}"}
-    return (
-        await plan_and_start(tools, Ask(RolloutRequest.model_validate(wish)), actor="tests", origin={"kind": "person"})
-    ).id
+def names_of(group: int, tenants_each: int) -> list[str]:
+    """The tenants of one dispatcher."""
+    return [f"t{group:02}-{n:04}" for n in range(tenants_each)]
+
+
+async def _start(tools: RolloutTools, version: str, tenants: list[str]) -> uuid.UUID:
+    """Start a rollout over these; named, since a selector would read the whole fleet for each of many rollouts."""
+    wish = RolloutRequest.model_validate({"release": f"{APP}/{version}", "strategy": "sweep"})
+    ask = Ask(wish, tenants=frozenset(tenants))
+    return (await plan_and_start(tools, ask, actor="tests", origin={"kind": "person"})).id
 
 
 def sweep(url: str) -> tuple[tuple[Violation, ...], dict[str, int]]:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +22,10 @@ from controlplane.domain.gating import Judged
 from controlplane.ports.gates import Evidence, GatePorts, GateScene, Metrics, MetricsError, RangeSeries
 
 from .baseline import Baseline
+from .duration_sides import duration_baseline, evidence_of_durations
 from .durations import DurationBaseline
-from .sides import (
-    PERIOD,
-    Measured,
-    Members,
-    count_baseline,
-    duration_baseline,
-    evidence_of_counts,
-    evidence_of_durations,
-)
-from .spec import ControlGroupSpec
+from .sides import PERIOD, Measured, Members, count_baseline, evidence_of_counts
+from .spec import ControlGroupSpec, Measure
 from .verdict import judge
 
 type Floats = NDArray[np.float64]
@@ -60,7 +54,7 @@ class ControlGroupGate:
     spec = ControlGroupSpec
 
     def __init__(self) -> None:
-        self._pasts: OrderedDict[tuple[str, str, int], _Past] = OrderedDict()
+        self._pasts: OrderedDict[tuple[str, str, str, int], _Past] = OrderedDict()
 
     def interval(self, spec: ControlGroupSpec) -> float:
         """A look at a time, at most once a minute."""
@@ -85,31 +79,43 @@ class ControlGroupGate:
         members = Members({t: at.timestamp() for t, at in fleet.changed.items()}, fleet.untouched)
         if not members.since:
             return {"treated": 0}
-        began, interval = min(members.since.values()), int(spec.interval.total_seconds())
-        past = await self._past(spec, scene, source, began)
-        ends = _ends(began, scene.now.timestamp(), interval)
-        looks = await _tables(spec, source, ends, interval) if ends.size else ({}, {})
-        measured = _measured(members, ends, looks, _before(spec, began), past.tables)
-        return await asyncio.to_thread(_evidence, spec, measured, members, past)
+        found = [await self._compare(spec, one, scene, source, members) for one in spec.measures]
+        if len(found) == 1:
+            return found[0]
+        return {**found[0], "missing": sorted({*found[0]["missing"], *found[1]["missing"]}), "also": found[1]}
 
-    async def _past(self, spec: ControlGroupSpec, scene: GateScene, source: Metrics, began: float) -> _Past:
+    async def _compare(
+        self, spec: ControlGroupSpec, measure: Measure, scene: GateScene, source: Metrics, members: Members
+    ) -> dict[str, Any]:
+        began, interval = min(members.since.values()), int(spec.interval.total_seconds())
+        past = await self._past(spec, measure, scene, source, began)
+        ends = _ends(began, scene.now.timestamp(), interval)
+        looks = await _tables(measure, source, ends, interval) if ends.size else ({}, {})
+        measured = _measured(members, ends, looks, _before(spec, began), past.tables)
+        return await asyncio.to_thread(_evidence, spec, measure, measured, members, past)
+
+    async def _past(
+        self, spec: ControlGroupSpec, measure: Measure, scene: GateScene, source: Metrics, began: float
+    ) -> _Past:
         """What lies before a rollout's beginning does not change any more, so it is read once. The beginning does: it moves when the first
         tenant goes back, and then other hours count.
         """
-        key = (str(scene.rollout_id), spec.model_dump_json(), int(began))
+        key = (str(scene.rollout_id), spec.model_dump_json(), measure.kind, int(began))
         if key not in self._pasts:
-            self._pasts[key] = _Past(await _tables(spec, source, _before(spec, began), PERIOD))
+            self._pasts[key] = _Past(await _tables(measure, source, _before(spec, began), PERIOD))
         self._pasts.move_to_end(key)
         while len(self._pasts) > PASTS_KEPT:
             self._pasts.popitem(last=False)
         return self._pasts[key]
 
 
-def _evidence(spec: ControlGroupSpec, measured: Measured, members: Members, past: _Past) -> Evidence:
+def _evidence(
+    spec: ControlGroupSpec, measure: Measure, measured: Measured, members: Members, past: _Past
+) -> dict[str, Any]:
     """Evidence over the tenants compared now; what their past lets expect is learnt again only when they are others."""
     interval = int(spec.interval.total_seconds())
     if past.learnt is None or past.learnt_of != measured.tenants:
-        past.learnt = duration_baseline(measured) if spec.duration is not None else count_baseline(measured)
+        past.learnt = count_baseline(measured) if measure.kind == "counts" else duration_baseline(measured)
         past.learnt_of = measured.tenants
     if isinstance(past.learnt, DurationBaseline):
         evidence = evidence_of_durations(measured, members, interval, spec.min_control, past.learnt)
@@ -143,13 +149,13 @@ def _ends(start: float, end: float, step: int) -> NDArray[np.int64]:
     return np.arange(first, int(end) + 1, step, dtype=np.int64)[-MOST_LOOKS:]
 
 
-async def _tables(spec: ControlGroupSpec, source: Metrics, ends: NDArray[np.int64], window: int) -> tuple[Table, Table]:
+async def _tables(measure: Measure, source: Metrics, ends: NDArray[np.int64], window: int) -> tuple[Table, Table]:
     """(bad, volume) per tenant and time; for durations the second is the duration and the first is empty."""
     start, end = (datetime.fromtimestamp(int(at), tz=UTC) for at in (ends[0], ends[-1]))
     step = timedelta(seconds=int(ends[1] - ends[0]) if ends.size > 1 else window)
     found = [
         _table(await source.range(query.replace("{window}", f"{window}s"), start, end, step)) if query else {}
-        for query in (spec.bad, spec.duration or spec.volume)
+        for query in (measure.bad, measure.volume)
     ]
     return found[0], found[1]
 

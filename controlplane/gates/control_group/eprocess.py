@@ -154,14 +154,11 @@ def smallest(processes: Sequence[EProcess]) -> Floats:
     return np.asarray(np.min([one.log_e for one in processes], axis=0), dtype=np.float64)
 
 
-def product(log_e: Sequence[float]) -> float:
-    """Evidence of waves whose tenants and controls are different: e-values multiply."""
-    return float(sum(log_e))
-
-
 def average(log_e: Sequence[float]) -> float:
-    """Evidence of waves that may depend on each other in any way: the mean of e-values is an e-value."""
-    return float(_special().logsumexp(np.asarray(log_e)) - math.log(len(log_e))) if log_e else 0.0
+    """Evidence of several measures of the same tenants, which depend on each other in unknown ways: the mean of e-values is an e-value, at any
+    moment at which all of them are (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 2021).
+    """
+    return float(_special().logsumexp(np.asarray(log_e)) - math.log(len(log_e)))
 
 
 def _special() -> ModuleType:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .baseline import Baseline, baseline_of, hours_of_week
-from .durations import DurationBaseline, duration_baseline_of
 
 type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
 
 PERIOD = 3600
@@ -65,15 +65,30 @@ def weights_of(usual: Floats, drift: Floats) -> Floats:
     return np.asarray(np.minimum(1.0, (1 + drift**2 * pivot) / (1 + drift**2 * usual)))
 
 
+def usual_volume(history: Floats, hours: Ints, look_hours: Ints, interval: float) -> Floats:
+    """Volume that each look of `interval` seconds usually has, by the tenant's own mean at that hour of the day: [..., tenant, look].
+
+    `history` [..., tenant, period] at `hours` of the week; NaN: not measured.
+    """
+    known = np.isfinite(history)
+    marks = (hours[:, None] % 24 == np.arange(24)).astype(np.float64)
+    mean = (np.where(known, history, 0.0) @ marks) / np.maximum(known @ marks, 1.0)
+    return np.asarray(mean[..., look_hours % 24] * (interval / PERIOD))
+
+
+def surge(times_usual: Floats, who: int) -> Floats:
+    """How a tenant's volume has grown against how the others' has: `times_usual` [..., tenant], at least two of them.
+
+    Against the others, so that what a release does to the volume of all (orders tried again, say) is nobody's surge.
+    """
+    others = np.median(np.delete(times_usual, who, axis=-1), axis=-1)
+    return np.asarray(times_usual[..., who] / np.maximum(others, 1e-12))
+
+
 def count_baseline(measured: Measured) -> Baseline:
     """What each tenant's own past lets expect; it does not change while a rollout runs."""
     hours = hours_of_week(measured.history_ends - PERIOD)
     return baseline_of(measured.history_bad, measured.history_volume, hours)
-
-
-def duration_baseline(measured: Measured) -> DurationBaseline:
-    """The same for durations (`history_volume` holds them)."""
-    return duration_baseline_of(measured.history_volume, hours_of_week(measured.history_ends - PERIOD))
 
 
 def evidence_of_counts(
@@ -148,6 +163,13 @@ class _Counts:
         )
         return [*events, math.log(float(expected[0].sum()) / float(expected[1].sum())), spread, variance]
 
+    def times_usual(self, looks: Flags) -> Floats:
+        """Volume over these looks [tenant, look] as a multiple of the usual; nothing usual is known of: many times."""
+        data = self.measured
+        hours, now = hours_of_week(data.history_ends - PERIOD), hours_of_week(data.ends - self.interval)
+        usual = np.where(looks, usual_volume(data.history_volume, hours, now, self.interval), 0.0).sum(1)
+        return np.asarray(np.where(looks, np.nan_to_num(data.volume), 0.0).sum(1) / np.maximum(usual, 1e-9))
+
     def treated_looks(self) -> Flags:
         """[tenant, look]: treated and measured."""
         marks = [sides_in(self.times, end - self.interval, end)[0] for end in self.measured.ends.tolist()]
@@ -168,7 +190,7 @@ def _evidence(counts: _Counts) -> dict[str, Any]:
     series = counts.rows()
     evidence: dict[str, Any] = {
         "kind": "counts",
-        "series": _rounded(series),
+        "series": rounded(series),
         "drift": round(counts.drift, 4),
         "treated": len(on),
         "volume": float(volume.sum()),
@@ -181,55 +203,14 @@ def _evidence(counts: _Counts) -> dict[str, Any]:
     }
     if len(on) > 1 and series:
         first = int(order[0])
-        evidence["alone"] = {"tenant": counts.measured.tenants[first], "series": _rounded(counts.rows(first))}
+        evidence["alone"] = {
+            "tenant": counts.measured.tenants[first],
+            "series": rounded(counts.rows(first)),
+            "surge": round(float(surge(counts.times_usual(treated)[on], int(np.argmax(on == first)))), 2),
+        }
     return evidence
 
 
-def _rounded(rows: list[list[float]]) -> list[list[float]]:
+def rounded(rows: list[list[float]]) -> list[list[float]]:
+    """A series as it is stored."""
     return [[round(value, 6) for value in row] for row in rows]
-
-
-def evidence_of_durations(
-    measured: Measured, members: Members, interval: int, min_control: int, base: DurationBaseline | None = None
-) -> dict[str, Any]:
-    """Evidence for durations (`volume` holds them); `base` if it was learnt already.
-
-    A row: seconds since the last look, difference of mean log-ratios, its noise, drift factor, variance.
-    """
-    base = base or duration_baseline(measured)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(measured.volume)
-    excess = logs - base.level[:, None] - base.profile[hours_of_week(measured.ends - interval)][None, :]
-    excess = np.where(np.isfinite(excess), excess, np.nan)
-    found: list[list[float]] = []
-    sums, looks = np.zeros(len(measured.tenants)), np.zeros(len(measured.tenants))
-    times, seconds = members.times(measured.tenants), 0
-    for look, end in enumerate(measured.ends.tolist()):
-        seconds += interval
-        treated, control = sides_in(times, end - interval, end)
-        seen = np.isfinite(excess[:, look])
-        treated, control = treated & seen, control & seen
-        sums[treated] += excess[treated, look]
-        looks[treated] += 1
-        if treated.any() and control.sum() >= min_control:
-            found.append([seconds, *_duration_row(excess[:, look], treated, control, base, interval)])
-            seconds = 0
-    on = np.flatnonzero(looks)
-    means = {int(i): float(sums[i] / looks[i]) for i in on}
-    order = sorted(means, key=lambda i: -means[i])
-    return {
-        "kind": "durations",
-        "series": _rounded(found),
-        "drift": round(base.drift, 4),
-        "treated": len(on),
-        "volume": float(looks.sum()),
-        "value": round(float(np.nanmean(measured.volume[on])), 6) if on.size else 0.0,
-        "tenants": [{"tenant": measured.tenants[i], "factor": round(math.exp(means[i]), 3)} for i in order[:SHOWN]],
-    }
-
-
-def _duration_row(excess: Floats, treated: Flags, control: Flags, base: DurationBaseline, interval: int) -> list[float]:
-    spread = 1 / float(treated.sum()) + 1 / float(control.sum())
-    difference = float(excess[treated].mean() - excess[control].mean())
-    noise = base.noise * math.sqrt(PERIOD / interval * spread)
-    return [difference, noise, spread, base.level_variance * spread]

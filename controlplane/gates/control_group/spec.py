@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -29,6 +30,15 @@ class HarmSpec(Wire):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that both sides are compared by: its queries, of bad events and of all, or of durations only."""
+
+    kind: Literal["counts", "durations"]
+    bad: str | None
+    volume: str | None
+
+
 class HardLimit(Wire):
     """What holds where there is nobody to compare with: the treated tenants' own rate (bad per volume) or duration."""
 
@@ -36,7 +46,7 @@ class HardLimit(Wire):
 
 
 class ControlGroupSpec(Wire):
-    """`{"control-group": {"bad": "...", "volume": "..."}}` for counts, `{"control-group": {"duration": "..."}}` for durations."""
+    """`{"control-group": {"bad": "...", "volume": "..."}}` for counts, `{"control-group": {"duration": "..."}}` for durations; or both."""
 
     bad: str | None = Field(default=None, min_length=1, max_length=4000, description=f"Bad events. {QUERY}")
     volume: str | None = Field(default=None, min_length=1, max_length=4000, description=f"All events. {QUERY}")
@@ -68,12 +78,16 @@ class ControlGroupSpec(Wire):
     @model_validator(mode="after")
     def _one_kind(self) -> ControlGroupSpec:
         counts = (self.bad is not None, self.volume is not None)
-        if self.duration is not None and any(counts):
-            raise ValueError("give bad and volume, or duration, not both")
-        if self.duration is None and not all(counts):
-            raise ValueError("give bad and volume together, or duration")
+        if any(counts) != all(counts) or (self.duration is None and not any(counts)):
+            raise ValueError("give bad and volume together, or duration, or all three")
         if self.duration is not None and self.direction == "down":
             raise ValueError("direction: down is for counts; a shorter duration is no harm")
         if self.interval < timedelta(seconds=1) or self.history < timedelta(days=1):
             raise ValueError("interval is at least PT1S and history at least P1D")
         return self
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is compared; the first one explains the verdict."""
+        counts = (Measure("counts", self.bad, self.volume),) if self.volume else ()
+        return (*counts, *((Measure("durations", None, self.duration),) if self.duration else ()))

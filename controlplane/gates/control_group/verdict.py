@@ -12,7 +12,7 @@ import numpy as np
 from controlplane.domain.gating import Judged, Verdict
 
 from .baseline import within_period
-from .eprocess import SPEEDS, EProcess, Harm, smallest
+from .eprocess import SPEEDS, EProcess, Harm, average, smallest
 from .sides import PERIOD
 from .spec import ControlGroupSpec
 
@@ -20,6 +20,8 @@ WIDTH = 0.12
 """Standard deviation of the logarithm of harmful factors about the usual one; a tenth of the weight is spread evenly besides."""
 ALONE = 4.0
 """The evidence of the others, without the tenant that drives it most, must at least be worth this."""
+SURGE = 2.0
+"""A tenant whose volume has grown by so much more than the others' has another public than its past: they must prove it without it."""
 
 
 @dataclass(frozen=True)
@@ -73,30 +75,52 @@ def judge(spec: ControlGroupSpec, evidence: Mapping[str, Any]) -> Judged:
     if not evidence["series"]:
         return _without_control(spec, evidence)
     harm = harm_of(spec)
-    whole = weigh(evidence["kind"], evidence["series"], evidence["drift"], harm)
-    said = explanation(spec, evidence, whole)
-    return replace(_verdict(spec, evidence, whole, harm, said), detail=said)
+    each = [weigh(one["kind"], one["series"], one["drift"], harm) for one in _measures(evidence)]
+    said = explanation(spec, evidence, each)
+    return replace(_verdict(spec, evidence, _together(each), harm, said), detail=said)
+
+
+def _measures(evidence: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The first measure, which explains the verdict, and the other one if there is one."""
+    return [evidence, *([evidence["also"]] if "also" in evidence else [])]
+
+
+def _together(each: Sequence[Weighed]) -> float:
+    """Logarithm of what all measures are worth: they are of the same tenants and hours, so they may depend on each other in any way."""
+    return average([one.log_e for one in each])
 
 
 def _verdict(
-    spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed, harm: Harm, said: Mapping[str, Any]
+    spec: ControlGroupSpec, evidence: Mapping[str, Any], log_e: float, harm: Harm, said: Mapping[str, Any]
 ) -> Judged:
-    limit = math.log(1 / spec.alpha)
-    if whole.log_e >= limit:
-        alone = evidence.get("alone")
-        rest = weigh(evidence["kind"], alone["series"], evidence["drift"], harm).log_e if alone else math.inf
-        if rest < math.log(ALONE) and alone is not None and spec.alone == "hold":
-            return Judged(
-                Verdict.WAIT,
-                f"{alone['tenant']} alone carries the evidence ({said['sentence']}): its campaign, or the release? A person decides",
-                who="operator",
-            )
+    if log_e >= math.log(1 / spec.alpha):
+        if spec.alone == "hold" and (carries := _carries(spec, evidence, harm)):
+            why = f"{carries} ({said['sentence']}): its campaign, or the release? A person decides"
+            return Judged(Verdict.WAIT, why, who="operator")
         return Judged(Verdict.FAIL, said["sentence"])
-    if whole.log_e >= math.log(spec.suspect):
+    if log_e >= math.log(spec.suspect):
         return Judged(Verdict.WAIT, f"suspicious: {said['sentence']}; {said['more']}")
     if evidence["volume"] < spec.min_volume:
         return Judged(Verdict.WAIT, f"{evidence['volume']:g} of {spec.min_volume:g} events of treated tenants seen")
     return Judged(Verdict.PASS, f"no sign of harm: {said['sentence']}")
+
+
+def least_of_others(alpha: float, surge: float) -> float:
+    """Logarithm of the e-value that the others must have without the tenant that drives it most."""
+    return math.log(1 / alpha if surge >= SURGE else ALONE)
+
+
+def _carries(spec: ControlGroupSpec, evidence: Mapping[str, Any], harm: Harm) -> str:
+    """Which tenant alone carries the evidence, and why it seems so; empty if none does, or there is but one."""
+    measures = [one for one in _measures(evidence) if "alone" in one]
+    if not measures:
+        return ""
+    rest = [weigh(one["kind"], one["alone"]["series"], one["drift"], harm) for one in measures]
+    surge = max(one["alone"]["surge"] for one in measures)
+    if _together(rest) >= least_of_others(spec.alpha, surge):
+        return ""
+    more = f" and has {surge:.2g} times the orders that the others lead to expect" if surge >= SURGE else ""
+    return f"{_listed(sorted({one['alone']['tenant'] for one in measures}))} alone carries the evidence{more}"
 
 
 def _without_control(spec: ControlGroupSpec, evidence: Mapping[str, Any]) -> Judged:
@@ -113,24 +137,36 @@ def _without_control(spec: ControlGroupSpec, evidence: Mapping[str, Any]) -> Jud
     return Judged(Verdict.FAIL if value > spec.limit.max else Verdict.PASS, said)
 
 
-def explanation(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> dict[str, Any]:
+def explanation(spec: ControlGroupSpec, evidence: Mapping[str, Any], each: Sequence[Weighed]) -> dict[str, Any]:
     """The same in words and round numbers: how sure, who drives it, how much more it needs, what would refute it."""
+    first = replace(each[0], log_e=_together(each))
     drivers = [one["tenant"] for one in evidence["tenants"][:3]]
-    what = "takes" if evidence["kind"] == "durations" else "counts"
-    factor = f"{whole.factor:.2f} times ({whole.low:.2f} to {whole.high:.2f})"
-    sentence = (
-        f"treated tenants {'take' if what == 'takes' else 'show'} {factor} what their own past and the untreated lead to expect, "
-        f"E = {_round(math.exp(min(whole.log_e, 700)))} (stops at {_round(1 / spec.alpha)}), most at {_listed(drivers)}"
-    )
+    e = math.exp(min(first.log_e, 700))
+    shown = " and ".join(map(_shows, _measures(evidence), each))
     return {
-        "sentence": sentence,
-        "e": float(f"{math.exp(min(whole.log_e, 700)):.4g}"),
-        "factor": [round(whole.low, 3), round(whole.factor, 3), round(whole.high, 3)],
-        "probabilityOfHarm": round(whole.probability, 4),
+        "sentence": f"treated tenants {shown} what their own past and the untreated lead to expect, "
+        f"E = {_round(e)} (stops at {_round(1 / spec.alpha)}), most at {_listed(drivers)}",
+        "e": float(f"{e:.4g}"),
+        "factor": _factor(first),
+        "probabilityOfHarm": round(first.probability, 4),
         "drivers": drivers,
-        "more": _more(spec, evidence, whole),
-        "refuted": _refuted(spec, evidence, whole),
+        "more": _more(spec, evidence, first),
+        "refuted": _refuted(spec, evidence, first),
+        **(
+            {"durations": {"e": float(f"{math.exp(min(each[1].log_e, 700)):.4g}"), "factor": _factor(each[1])}}
+            if each[1:]
+            else {}
+        ),
     }
+
+
+def _shows(evidence: Mapping[str, Any], one: Weighed) -> str:
+    does = "take" if evidence["kind"] == "durations" else "show"
+    return f"{does} {one.factor:.2f} times ({one.low:.2f} to {one.high:.2f})"
+
+
+def _factor(one: Weighed) -> list[float]:
+    return [round(one.low, 3), round(one.factor, 3), round(one.high, 3)]
 
 
 def _rates(evidence: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from controlplane.gates.control_group.baseline import Baseline, baseline_of, hours_of_week, within_period
 from controlplane.gates.control_group.eprocess import SPEEDS, EProcess, smallest
-from controlplane.gates.control_group.sides import HORIZON_HOURS, PERIOD, weights_of
+from controlplane.gates.control_group.sides import HORIZON_HOURS, PERIOD, surge, usual_volume, weights_of
 from controlplane.gates.control_group.spec import ControlGroupSpec
-from controlplane.gates.control_group.verdict import ALONE, harm_of
+from controlplane.gates.control_group.verdict import harm_of, least_of_others
 from tests.bench.decisions.fleet import HISTORY, LOOK_SECONDS, LOOKS, START, Data
 
 type Floats = NDArray[np.float64]
@@ -89,6 +89,7 @@ def detect(data: Data, base: Baseline, whole: Floats, alpha: float = 0.01) -> Fl
     due = Sides(data, base).due
     excess = np.cumsum(np.nan_to_num(data.bad - due)[:, : data.treated], axis=-1)
     rest = np.full((data.treated, *whole.shape), np.nan)
+    least = _least(data, alpha)
     for look in range(LOOKS):
         open_ = np.flatnonzero(np.isnan(stopped) & (whole[:, look] >= threshold))
         top = excess[open_, :, look].argmax(1)
@@ -97,8 +98,20 @@ def detect(data: Data, base: Baseline, whole: Floats, alpha: float = 0.01) -> Fl
             if runs.size:
                 left = Sides(_some(data, runs), _runs(base, runs), np.full(runs.size, tenant))
                 rest[tenant, runs] = log_e(left)
-        stopped[open_[rest[top, open_, look] >= np.log(ALONE)]] = look + 1
+        stopped[open_[rest[top, open_, look] >= least[top, open_, look]]] = look + 1
     return stopped
+
+
+def _least(data: Data, alpha: float) -> Floats:
+    """What the others must prove without a tenant: [tenant, run, look]."""
+    k = data.treated
+    hours = hours_of_week(START + PERIOD * np.arange(HISTORY))
+    now = hours_of_week(START + HISTORY * PERIOD + np.arange(LOOKS) * int(LOOK_SECONDS))
+    usual = usual_volume(data.history_volume[:, :k], hours, now, LOOK_SECONDS)
+    seen = np.isfinite(data.volume[:, :k])
+    times = np.nancumsum(data.volume[:, :k], -1) / np.maximum(np.cumsum(np.where(seen, usual, 0.0), -1), 1e-9)
+    found = [surge(times.transpose(0, 2, 1), tenant) for tenant in range(k)]
+    return np.asarray(np.vectorize(least_of_others, otypes=[np.float64])(alpha, np.stack(found)))
 
 
 def _some(data: Data, runs: Ints) -> Data:

@@ -113,3 +113,12 @@ async def test_who_joins_the_comparison_later_is_learnt_too(source: Counting) ->
     await look(gate, source, {"t0": BEGAN}, minutes=20)
     evidence, _ = await look(gate, source, dict.fromkeys((*TREATED, "t7"), BEGAN))
     assert {one["tenant"]: one["expected"] for one in evidence["tenants"]}["t7"] == pytest.approx(8 * 48, rel=0.1)
+
+
+async def test_orders_and_durations_of_the_same_tenants_are_one_gate(source: Counting) -> None:
+    gate, since = ControlGroupGate(), dict.fromkeys(TREATED, BEGAN)
+    evidence, judged = await look(gate, source, since, duration='window_orders{tenant!=""} / 600')
+    assert (evidence["kind"], evidence["also"]["kind"]) == ("counts", "durations")
+    assert source.histories == 3
+    assert judged.verdict is Verdict.PASS
+    assert " and take " in judged.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from controlplane.domain.gating import Judged, Verdict
-from controlplane.gates.control_group.sides import Measured, Members, evidence_of_counts, evidence_of_durations
+from controlplane.gates.control_group.duration_sides import evidence_of_durations
+from controlplane.gates.control_group.sides import Measured, Members, evidence_of_counts, surge, usual_volume
 from controlplane.gates.control_group.spec import ControlGroupSpec
 from controlplane.gates.control_group.verdict import judge
 
@@ -83,6 +85,43 @@ def test_one_tenant_s_campaign_is_put_before_a_person_instead_of_taking_all_back
     assert verdict(data, alone="fail").verdict is Verdict.FAIL
 
 
+def campaign(harm: float, *, seed: int = 1) -> Measured:
+    """One treated tenant sells five times as much, to people whose orders fail three times as often."""
+    data, rng = measured(dict.fromkeys(TREATED, harm), seed=seed), np.random.default_rng(seed)
+    data.volume[1] *= 5
+    data.bad[1] = rng.poisson(data.volume[1] * 0.01 * 3 * harm)
+    return data
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_campaign_that_brings_many_more_orders_takes_nobody_back_unless_the_others_prove_it(seed: int) -> None:
+    good = verdict(campaign(1.0, seed=seed))
+    assert good.verdict is Verdict.WAIT
+    assert good.who == "operator"
+    assert re.match(r"t01 alone carries the evidence and has [45](\.\d)? times the orders", good.reason)
+    assert verdict(campaign(3.0, seed=seed)).verdict is Verdict.FAIL
+
+
+def test_orders_that_the_release_makes_many_of_everywhere_are_nobody_s_surge() -> None:
+    data = measured(dict.fromkeys(TREATED, 2.2))
+    data.volume[:4] *= 5
+    data.bad[:4] *= 5
+    assert verdict(data).verdict is Verdict.FAIL
+
+
+def test_usual_volume_is_the_mean_of_the_same_hour_of_other_days() -> None:
+    hours = np.arange(168)
+    history = np.where(hours % 24 == 20, 120.0, 12.0)[None, :].repeat(2, axis=0)
+    history[1, :100] = np.nan
+    usual = usual_volume(history, hours, np.array([20, 44, 21]), 300)
+    assert usual == pytest.approx(np.array([[10.0, 10.0, 1.0]] * 2))
+
+
+def test_a_surge_is_growth_beyond_the_median_of_the_others() -> None:
+    assert surge(np.array([5.0, 1.0, 2.0, 1.0]), 0) == pytest.approx(5.0)
+    assert surge(np.array([5.0, 5.0]), 1) == pytest.approx(1.0)
+
+
 def test_without_anybody_untreated_only_the_hard_limit_holds_and_it_says_so() -> None:
     everybody = members(NAMES, ())
     assert verdict(measured(), everybody).verdict is Verdict.UNKNOWN
@@ -127,24 +166,68 @@ def test_fewer_orders_than_expected_are_harm_where_down_is_bad() -> None:
     assert verdict(data).verdict is Verdict.PASS
 
 
-def test_a_slower_release_fails_on_durations_and_an_equal_one_does_not() -> None:
+def durations(factor: dict[str, float] | None = None) -> Measured:
+    """A week of hourly quantiles of 0.2 s, then looks of five minutes."""
     rng = np.random.default_rng(6)
     history, looks = 0.2 * rng.lognormal(0, 0.1, (40, 168)), 0.2 * rng.lognormal(0, 0.3, (40, 24))
+    looks *= np.array([(factor or {}).get(name, 1.0) for name in NAMES])[:, None]
+    ends, before = BEGAN + 300 * np.arange(1, 25), BEGAN - 3600 * np.arange(168)[::-1]
+    return Measured(NAMES, looks * 0, looks, ends, history * 0, history, before)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, Verdict.PASS), (2.0, Verdict.FAIL)])
+def test_a_slower_release_fails_on_durations_and_an_equal_one_does_not(factor: float, expected: Verdict) -> None:
     spec = ControlGroupSpec.model_validate({"duration": "p95", "minVolume": 10})
-    for factor, expected in ((1.0, Verdict.PASS), (2.0, Verdict.FAIL)):
-        slow = looks.copy()
-        slow[:4] *= factor
-        ends, before = BEGAN + 300 * np.arange(1, 25), BEGAN - 3600 * np.arange(168)[::-1]
-        data = Measured(NAMES, slow * 0, slow, ends, history * 0, history, before)
-        evidence = {**evidence_of_durations(data, members(), 300, 3), "missing": []}
-        assert judge(spec, evidence).verdict is expected, factor
+    evidence = evidence_of_durations(durations(dict.fromkeys(TREATED, factor)), members(), 300, 3)
+    assert judge(spec, {**evidence, "missing": []}).verdict is expected
+
+
+def test_one_tenant_that_is_slow_alone_is_put_before_a_person_too() -> None:
+    spec = ControlGroupSpec.model_validate({"duration": "p95", "minVolume": 10})
+    evidence = evidence_of_durations(durations({TREATED[2]: 30.0}), members(), 300, 3)
+    said = judge(spec, {**evidence, "missing": []})
+    assert said.verdict is Verdict.WAIT
+    assert said.reason.startswith("t02 alone carries the evidence (")
+
+
+BOTH = {**COUNTS, "duration": "p95"}
+
+
+@pytest.mark.parametrize(
+    ("failing", "slow", "expected"),
+    [(1.0, 1.0, Verdict.PASS), (2.2, 1.0, Verdict.FAIL), (1.0, 2.0, Verdict.FAIL), (2.2, 2.0, Verdict.FAIL)],
+)
+def test_two_measures_of_the_same_tenants_are_worth_their_mean_whichever_shows_the_harm(
+    failing: float, slow: float, expected: Verdict
+) -> None:
+    spec = ControlGroupSpec.model_validate(BOTH)
+    counts = evidence_of_counts(measured(dict.fromkeys(TREATED, failing)), members(), 300, 3)
+    slower = evidence_of_durations(durations(dict.fromkeys(TREATED, slow)), members(), 300, 3)
+    said = judge(spec, {**counts, "missing": [], "also": slower})
+    assert said.verdict is expected
+    each = [judge(spec, {**one, "missing": []}).detail["e"] for one in (counts, slower)]
+    assert said.detail["e"] == pytest.approx(sum(each) / 2, rel=1e-3)
+    assert said.detail["durations"]["e"] == each[1]
+    assert "times" in said.reason
+    assert " and take " in said.reason
+
+
+def test_a_second_measure_without_anything_to_compare_is_no_evidence_either_way() -> None:
+    spec = ControlGroupSpec.model_validate(BOTH)
+    counts = evidence_of_counts(measured(dict.fromkeys(TREATED, 2.2)), members(), 300, 3)
+    nothing = evidence_of_durations(durations(), members(untouched=()), 300, 3)
+    assert nothing["series"] == []
+    said = judge(spec, {**counts, "missing": [], "also": nothing})
+    assert said.verdict is Verdict.FAIL
+    assert said.detail["durations"]["e"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
     "body",
     [
         {"bad": "x"},
-        {"duration": "x", "bad": "y", "volume": "z"},
+        {"duration": "x", "bad": "y"},
+        {},
         {"duration": "x", "direction": "down"},
         {**COUNTS, "alpha": 0},
         {**COUNTS, "harm": {"least": 2, "usual": 1.5}},
