@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from controlplane.adapters.anchor_file import AnchorFile
+from controlplane.adapters.blob import BlobContainer
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
 from controlplane.adapters.endpoints import HttpEndpoints
@@ -35,6 +36,7 @@ from controlplane.adapters.postgres.workers import workers_part
 from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.adapters.secrets import LocalSecrets
 from controlplane.domain.errors import DependencyError
+from controlplane.domain.secret_refs import SecretRef
 from controlplane.ports.anchors import Anchors
 from controlplane.ports.blobs import Blobs
 from controlplane.ports.bus import Bus
@@ -149,10 +151,19 @@ class Container:
         return AnchorFile(path) if path else None
 
     @cached_property
-    def blobs(self) -> Blobs | None:
-        """Where break-glass files are kept; None: nowhere."""
+    def blobs(self) -> Sequence[Blobs]:
+        """The places where break-glass files are kept; none: nowhere."""
         path = self.settings.breakglass
-        return Folder(path) if path else None
+        return [*([Folder(path)] if path else []), *self.blob_containers]
+
+    @cached_property
+    def blob_containers(self) -> Sequence[BlobContainer]:
+        """Those that are containers of Azure Blob Storage."""
+        settings = self.settings
+        if not settings.breakglass_container:
+            return []
+        sas = SecretRef(file=settings.breakglass_sas) if settings.breakglass_sas else None
+        return [BlobContainer(settings.breakglass_container, self.secrets, sas, ca=settings.breakglass_ca)]
 
     @cached_property
     def signatures(self) -> Signatures:
@@ -254,4 +265,6 @@ class Container:
             await tokens.close()
         for source in self.__dict__.get("metric_sources", {}).values():
             await source.close()
+        for container in self.__dict__.get("blob_containers", ()):
+            await container.close()
         await self.database.close()

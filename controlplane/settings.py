@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -80,6 +81,18 @@ class Settings(BaseSettings):
         default=None,
         description="Folder where workers keep what each tenant runs, for plain `kubectl apply` when Seawall is gone.",
     )
+    breakglass_container: str = Field(
+        default="",
+        description="The same in a container of Azure Blob Storage, besides or instead: https://ACCOUNT.blob.core.windows.net/CONTAINER.",
+    )
+    breakglass_sas: str = Field(
+        default="",
+        description="File in the folder SEAWALL_SECRETS with a shared access signature of that container (rwdl); "
+        "empty: the workload identity of this process.",
+    )
+    breakglass_ca: Path | None = Field(
+        default=None, description="PEM file of certificates to trust at that container instead of the machine's."
+    )
     plan_schema: int = Field(
         default=PLAN_SCHEMA_VERSION,
         ge=0,
@@ -102,6 +115,15 @@ class Settings(BaseSettings):
     def _is_postgresql(cls, url: str) -> str:
         if url and not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("must be an address such as postgresql://user@host:5432/seawall")
+        return url
+
+    @field_validator("breakglass_container")
+    @classmethod
+    def _is_container(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https://[^\s@?#/]+(/[^\s@?#/]+)+", url):
+            raise ValueError(
+                "must be https://ACCOUNT.blob.core.windows.net/CONTAINER, without a signature or a user in it"
+            )
         return url
 
     @field_validator("listen", "metrics_listen")

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.plugins.api",
+    "tests.plugins.azurite",
     "tests.plugins.bus",
     "tests.plugins.control_plane",
     "tests.plugins.database",

@@ -17,11 +17,16 @@ log = structlog.get_logger(__name__)
 
 
 async def keep_forever(container: Container, draining: asyncio.Event) -> None:
-    """Write what changed every two seconds until draining; nothing without a folder (`SEAWALL_BREAKGLASS`)."""
-    if container.blobs is None:
+    """Write what changed every two seconds until draining, at each place on its own; nothing without a place (`SEAWALL_BREAKGLASS...`)."""
+    if not container.blobs:
         await draining.wait()
         return
-    keeper = Keeper(container.database.engine, container.blobs)
+    async with asyncio.TaskGroup() as places:
+        for blobs in container.blobs:
+            places.create_task(_keep_at(Keeper(container.database.engine, blobs), draining))
+
+
+async def _keep_at(keeper: Keeper, draining: asyncio.Event) -> None:
     while not draining.is_set():
         try:
             if changed := await keeper.step():

@@ -32,6 +32,9 @@ from controlplane.domain.waves import CutResult, CutWave, cut
 _NAMED = 10
 """How many targets an error names, as KubeFleet does."""
 
+_COUNTS = frozenset({"invariants"})
+"""Kinds of gate that count each target on its own, once it has settled."""
+
 
 def plan(inputs: PlanInputs) -> Plan:
     """Make the plan of a rollout.
@@ -166,13 +169,20 @@ def _wave(
         soak=spec.soak,
         before=spec.before,
         before_each=spec.before_each,
-        after=spec.after,
+        after=_after(spec.after, inputs.strategy.during),
         success=resolve_success(inputs.strategy.success, len(wave.targets)),
         expected_from=start,
         expected_by=end,
         takes=takes,
         lasts=times(takes, rounds(wave.targets, limits)),
     )
+
+
+def _after(after: Sequence[GateSpec], during: Sequence[GateSpec]) -> tuple[GateSpec, ...]:
+    """The gates after a wave. One that counts each target on its own is asked there too when it stands during the wave: that it passed
+    says nothing of targets that settled since.
+    """
+    return (*after, *(gate for gate in during if _COUNTS & gate.keys() and gate not in after))
 
 
 def _target(target: TargetFacts, inputs: PlanInputs, exposed: timedelta) -> PlannedTarget:

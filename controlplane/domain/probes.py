@@ -26,6 +26,8 @@ from controlplane.domain.wire import Wire
 
 MAX_MESSAGE: Final = 4096
 """As the kubelet cuts a termination message."""
+LEFT_SECONDS: Final = 60
+"""What nobody removed (the fence refuses a worker that lost the tenant meanwhile) the cluster does; by then whoever took over has read it."""
 JOB_LABEL: Final = "batch.kubernetes.io/job-name"
 PROBE_APP: Final = "seawall-probe"
 
@@ -100,6 +102,7 @@ def probe_job(spec: ProbeSpec, name: str, step: str, tenant: str, environment: s
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": seconds,
+            "ttlSecondsAfterFinished": LEFT_SECONDS,
             "template": {"metadata": {"annotations": dict(spec.annotations)}, "spec": pod},
         },
     }

@@ -55,7 +55,7 @@ def money_at_risk(target: TargetFacts, inputs: PlanInputs) -> Decimal | None:
     converted = inputs.fleet.converted(Money(amount=target.value_per_hour(), currency=value.currency))
     if converted is None:
         return None
-    restore = way_back_of(target, inputs, timedelta(0)).kind != "reapply"
+    restore = _restores(target, inputs)
     return (converted * seconds_at_risk(inputs, restore=restore) / _HOUR).quantize(_CENT, rounding=ROUND_UP)
 
 
@@ -147,4 +147,13 @@ def stake_notes(inputs: PlanInputs, targets: Sequence[TargetFacts]) -> list[Note
         seconds = seconds_at_risk(inputs, restore=False)
         detail = f"No history of failures: money at risk assumes {seconds:f} s until a failure is seen and undone."
         notes.append(Note(code="risk-assumed", detail=detail))
+    restored = sum(1 for t in targets if t.money_at_risk and _restores(t, inputs))
+    if restored and "restore" not in inputs.durations:
+        assumed = ASSUMED["restore"].p90
+        detail = f"No restore was recorded: money at risk of {restored} targets without a plain way back assumes {assumed:.0f} s for one."
+        notes.append(Note(code="restore-assumed", detail=detail))
     return notes
+
+
+def _restores(target: TargetFacts, inputs: PlanInputs) -> bool:
+    return way_back_of(target, inputs, timedelta(0)).kind != "reapply"

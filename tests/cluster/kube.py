@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,6 +60,23 @@ class Kube:
         answer = self._http.get(path)
         assert answer.is_success, answer.text
         return dict(answer.json())
+
+    @asynccontextmanager
+    async def watching(self, path: str) -> AsyncIterator[AsyncIterator[Json]]:
+        """What is there, then each change, as the server's watch events; `path` ends with a query."""
+        headers = dict(self._http.headers)
+        async with (
+            httpx.AsyncClient(
+                base_url=self._server,
+                verify=self._tls,
+                headers=headers,
+                timeout=httpx.Timeout(20, read=None),
+                trust_env=False,
+            ) as http,
+            http.stream("GET", f"{path}&watch=1") as answer,
+        ):
+            answer.raise_for_status()
+            yield (json.loads(line) async for line in answer.aiter_lines() if line)
 
     def create(self, path: str, body: Json) -> httpx.Response:
         return self._http.post(path, json=body)

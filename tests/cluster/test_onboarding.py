@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.services.tenant_life import offboard
-from tests.cluster.kube import Json, Kube, await_true
+from tests.cluster.kube import Json, Kube
 from tests.cluster.objects import fresh_name, namespace
 from tests.contract.fleets import until_read
 from tests.plugins.database import Database
@@ -271,8 +273,8 @@ async def test_a_tiers_priority_class_stands_and_a_pod_with_any_other_is_refused
     assert "exceeded quota: seawall-priority" in refused.text
 
 
-async def test_break_glass_files_bring_a_tenant_back_by_an_administrators_hand_and_the_fence_lets_him(
-    real: Real, tmp_path: Path
+async def test_break_glass_files_bring_a_tenant_back_by_plain_kubectl_and_the_fence_lets_its_user(
+    real: Real, control_plane: LocalControlPlane, tmp_path: Path
 ) -> None:
     name = fresh_name("gone")
     real.rows.config("apps", "odoo", {})
@@ -280,36 +282,36 @@ async def test_break_glass_files_bring_a_tenant_back_by_an_administrators_hand_a
     real.rows.runs([name], "17.0.3")
     await Keeper(real.transactions.engine, Folder(tmp_path)).step()
     home = tmp_path / "clusters" / "aks-1" / name
-    _apply_files(real.admin, home)  # into the sealed namespace, past both policies
+    kubectl = Kubectl(control_plane.kubeconfig)
+    kubectl("apply", "-f", home)  # into the sealed namespace, past both policies
     settings = f"/api/v1/namespaces/{name}/configmaps/settings"
     assert real.admin.read(settings)["data"]["version"] == "17.0.3"
+    kubectl("diff", "-f", home)  # exits with 1 where anything differs
     before = real.admin.read(f"/api/v1/namespaces/{name}")["metadata"]
     assert before["annotations"]["seawall.dev/epoch"]
-    assert real.admin.delete(f"/api/v1/namespaces/{name}").is_success
-    await_true(lambda: real.admin.get(f"/api/v1/namespaces/{name}").status_code == 404, "the namespace is gone")
-    _apply_files(real.admin, home)  # into nothing
+    kubectl("delete", "namespace", name)
+    kubectl("apply", "-R", "-f", tmp_path / "clusters" / "aks-1")  # into nothing, as a whole cluster
     assert real.admin.read(settings)["data"]["version"] == "17.0.3"
     after = real.admin.read(f"/api/v1/namespaces/{name}")["metadata"]
     assert after["uid"] != before["uid"]
     assert after["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     quota = real.admin.read(f"/api/v1/namespaces/{name}/resourcequotas/seawall")
     assert quota["spec"]["hard"]["services.nodeports"] == "0"
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", home)
 
 
-_PLURALS = {"NetworkPolicy": "networkpolicies"}
+class Kubectl:
+    """kubectl itself, as the administrator of a kubeconfig."""
 
+    def __init__(self, kubeconfig: Path) -> None:
+        self._start = [str(Path(sys.executable).parent / "kubectl"), f"--kubeconfig={kubeconfig}"]
 
-def _apply_files(admin: Kube, folder: Path) -> None:
-    """What `kubectl apply -f FOLDER/` does with objects it has not applied before: create, or merge into what is there."""
-    for file in sorted(folder.glob("*.json")):
-        for item in json.loads(file.read_text())["items"]:
-            api, meta = item["apiVersion"], item["metadata"]
-            root = f"/apis/{api}" if "/" in api else f"/api/{api}"
-            plural = _PLURALS.get(item["kind"], item["kind"].lower() + "s")
-            path = f"{root}/namespaces/{meta['namespace']}/{plural}" if "namespace" in meta else f"{root}/{plural}"
-            there = admin.get(f"{path}/{meta['name']}").is_success
-            answer = admin.merge(f"{path}/{meta['name']}", item) if there else admin.create(path, item)
-            assert answer.is_success, answer.text
+    def __call__(self, *words: str | Path) -> str:
+        ended = subprocess.run(
+            [*self._start, *map(str, words)], check=False, capture_output=True, text=True, timeout=120
+        )
+        assert ended.returncode == 0, f"kubectl {words}: {ended.stdout}{ended.stderr}"
+        return ended.stdout
 
 
 async def test_drift_on_a_real_cluster_is_found_by_its_watches_and_repaired_under_a_new_epoch(real: Real) -> None:

@@ -16,7 +16,7 @@ from controlplane.domain.planner import plan, resolve_success
 from controlplane.domain.plans import Plan
 from controlplane.domain.preview import preview_of
 from controlplane.domain.quota import Fit, Shortfall
-from controlplane.domain.strategies import Success
+from controlplane.domain.strategies import Success, parse_strategy
 from controlplane.domain.targets import Hold, Pin, PlanInputs, ReleaseFacts, TargetProblem
 from controlplane.domain.windows import Attached, Span, Worked, windows_of
 from tests.domain.fleet import NOW, RELEASE, fleet, inputs, strategy, target, wave
@@ -436,3 +436,13 @@ def test_a_later_wave_is_expected_when_a_window_opens_that_is_long_enough_for_it
     assert plan(inputs([target("a"), target("b")], ignored, windows=windows)).waves[1].expected_from < NOW + timedelta(
         hours=6
     )
+
+
+def test_what_counts_each_target_during_a_wave_is_asked_after_it_too_so_that_the_last_ones_are_counted() -> None:
+    counts, measures = {"invariants": {"name": "stock"}}, {"metric": {"use": "traefik-5xx"}}
+    before = {"beforeEach": [counts]}
+    waves = [{**wave("one", count=1), **before}, {**wave("rest", percent="100%"), **before, "after": [counts]}]
+    rules = parse_strategy({"waves": waves, "during": [counts, measures]}, gates=("invariants", "metric"))
+    made = plan(inputs(fleet(3), rules))
+    assert [w.after for w in made.waves] == [(counts,), (counts,)]
+    assert made.during == (counts, measures)

@@ -29,6 +29,7 @@ def test_the_job_has_one_attempt_a_deadline_no_token_and_nothing_that_the_walls_
     job = probe_job(SPEC, "probe-stock-ab12", "ab12", "acme", "production", "seawall-gold-100")
     pod = job["spec"]["template"]["spec"]
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 90)
+    assert job["spec"]["ttlSecondsAfterFinished"] == 60
     assert (pod["restartPolicy"], pod["automountServiceAccountToken"], pod["serviceAccountName"]) == (
         "Never",
         False,

@@ -53,8 +53,14 @@ def test_money_at_risk_is_exposure_times_value_times_the_time_until_it_is_undone
 
 def test_a_target_that_can_not_simply_go_back_counts_the_restore_as_well() -> None:
     fresh = shop("a", base_revision=0, last_verified_revision=0, current_content=None, current_version=None)
-    # no history of restores: an hour is assumed
+    # no history of restores: an hour is assumed, and the plan says so
     assert money_at_risk(fresh, asked(fresh)) == Decimal("7500.00")
+    assert "1 targets" in next(n.detail for n in made(fresh, shop("b")).notes if n.code == "restore-assumed")
+    # recorded ones count instead: 100 x 50 EUR x (600 + 1200 + 1800 s)
+    recorded = {**HISTORY, "restore": PhaseDuration(900, 1800)}
+    assert money_at_risk(fresh, inputs([fresh], durations=recorded)) == Decimal("5000.00")
+    notes = plan(inputs([fresh], strategy(ALL), durations=recorded)).notes
+    assert "restore-assumed" not in {note.code for note in notes}
 
 
 def test_without_history_the_time_is_assumed_and_the_plan_says_so() -> None:

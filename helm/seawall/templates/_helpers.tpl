@@ -14,6 +14,9 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- define "seawall.podMetadata" -}}
 labels:
   {{- include "seawall.selector" . | nindent 2 }}
+  {{- if and (eq .part "work") .root.Values.work.workloadIdentity }}
+  azure.workload.identity/use: "true"
+  {{- end }}
 {{- with .root.Values.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -74,6 +77,12 @@ topologySpreadConstraints:
 {{- if eq .part "work" }}
 - {name: SEAWALL_AUDIT_RETENTION, value: {{ .root.Values.outside.auditRetention | quote }}}
 - {name: SEAWALL_BREAKGLASS, value: /var/lib/seawall/outside/breakglass}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.outside.container (eq .part "work") }}
+- {name: SEAWALL_BREAKGLASS_CONTAINER, value: {{ .root.Values.outside.container | quote }}}
+{{- if .root.Values.outside.sas }}
+- {name: SEAWALL_BREAKGLASS_SAS, value: {{ .root.Values.outside.sas | quote }}}
 {{- end }}
 {{- end }}
 {{- if .root.Values.nats.existingSecret }}

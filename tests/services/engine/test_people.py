@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from controlplane.adapters.simulated.profile import FaultRule, Profile
 from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.services.rollouts.commands import give
@@ -133,6 +135,13 @@ async def test_a_stuck_tenant_is_freed_by_a_retry_of_a_person(stage: Stage) -> N
     retry = await plan_and_start(stage.tools, again, actor="mia", origin={"kind": "retry"})
     assert await stage.over(retry.id) == "succeeded"
     assert stage.rows.ask("select dirty from environments") == [(False,)]
+    async with stage.transactions.platform() as uow:
+        times = {t.phase: t for t in await uow.rollouts.phase_times("odoo")}
+    ((took,),) = stage.rows.ask(
+        "select extract(epoch from n.ended_at - o.ended_at) from targets o, targets n where (o.state, n.state) = ('stuck', 'verified')"
+    )
+    assert times["restore"].samples == 1
+    assert times["restore"].p90 == pytest.approx(float(took))
     clean(stage)
 
 

@@ -9,7 +9,8 @@ A pod template asks for a fault by its annotation `seawall.test/fault`:
 | `crash-after-ready` | ready, and after `seawall.test/delay` (default `1s`) 0/1 CrashLoopBackOff |
 | `job-fails` | the pod of a Job exits with 1 |
 
-The pod of a Job that has the annotation `seawall.test/message` ends well and says that text as its termination message.
+The pod of a Job that has the annotation `seawall.test/message` ends well and says that text as its termination message; one that has
+`seawall.test/kubelet` stays running until somebody else writes how it ended: a test that runs its command as a process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 FAULT_ANNOTATION = "seawall.test/fault"
 DELAY_ANNOTATION = "seawall.test/delay"
+KUBELET_ANNOTATION = "seawall.test/kubelet"
 
 NEVER_READY = "never-ready"
 SLOW_START = "slow-start"
