@@ -128,3 +128,16 @@ def test_spans_keep_one_unit() -> None:
 def test_an_event_type_is_read_as_its_change() -> None:
     assert change_of("dev.seawall.rollout.target-rolled-back.v1") == "target-rolled-back"
     assert change_of("other") == "other"
+
+
+def test_a_verdict_of_blame_is_a_line_that_says_whom_and_where_the_votes_are() -> None:
+    verdict = {
+        "role": "acquitted",
+        "verdict": "blamed",
+        "reason": "deploy of sync: 3 of the 3.",
+        "why": "It is stopped.",
+    }
+    said = _text(rollout_screen(_view(blame=verdict), ""))
+    assert "not this one: deploy of sync: 3 of the 3. It is stopped." in " ".join(said.split())
+    assert "seawall blame 2e3068ae"[:14] in said
+    assert "blame" not in _text(rollout_screen(_view(blame=None), ""))
