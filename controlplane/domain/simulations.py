@@ -10,6 +10,7 @@ from statistics import quantiles
 
 from pydantic import Field
 
+from controlplane.domain.failure_odds import FailureOdds
 from controlplane.domain.plans import Note, Plan
 from controlplane.domain.quantities import Amount, Duration
 from controlplane.domain.requests import RolloutRequest
@@ -51,6 +52,13 @@ class Share(Wire):
     share: float
 
 
+class GateChance(Wire):
+    """How many of the runs a kind of gate stopped: 0 for one that stood and stopped none."""
+
+    gate: str
+    share: float
+
+
 class Finish(Wire):
     """When runs end, counted from the start."""
 
@@ -76,10 +84,16 @@ class Simulation(Wire):
     runs: int
     seed: int
     ends: tuple[Share, ...]
+    gates: tuple[GateChance, ...] = Field(
+        description="For each kind of gate of the plan: the chance that it stops the rollout."
+    )
     finish: Finish
     gone_back: tuple[float, float] = Field(description="Targets that go back or get stuck: median and 90th percentile.")
     curve: tuple[Point, ...]
     failure_rate: float
+    clustering: float = Field(
+        description="How much the targets of one run share their fate: 0, each fails on its own; near 1, all or none."
+    )
     assumptions: tuple[Note, ...]
 
 
@@ -89,7 +103,7 @@ def allowed_runs(plan: Plan, wanted: int) -> int:
 
 
 def sum_up(
-    plan: Plan, runs: Sequence[Run], began: datetime, *, seed: int, fails: float, assumptions: Sequence[Note]
+    plan: Plan, runs: Sequence[Run], began: datetime, *, seed: int, odds: FailureOdds, assumptions: Sequence[Note]
 ) -> Simulation:
     """Put runs together."""
     ends = Counter((run.outcome, run.stopped_by) for run in runs)
@@ -103,12 +117,23 @@ def sum_up(
             Share(outcome=outcome, stopped_by=by, share=round(n / len(runs), 4))
             for (outcome, by), n in ends.most_common()
         ),
+        gates=tuple(
+            GateChance(gate=kind, share=round(sum(run.stopped_by == kind for run in runs) / len(runs), 4))
+            for kind in standing_kinds(plan)
+        ),
         finish=Finish(p50=_whole(p50), p90=_whole(p90), by=began + timedelta(seconds=round(p90))),
         gone_back=middle_and_high([float(run.gone_back) for run in runs]),
         curve=curve_of(runs),
-        failure_rate=fails,
+        failure_rate=odds.rate,
+        clustering=round(odds.rho, 4),
         assumptions=tuple(assumptions),
     )
+
+
+def standing_kinds(plan: Plan) -> list[str]:
+    """The kinds of gates that stand before, during or after waves of a plan."""
+    specs = [*plan.during, *(spec for wave in plan.waves for spec in (*wave.before, *wave.after))]
+    return sorted({kind for spec in specs for kind in spec})
 
 
 def middle_and_high(values: Sequence[float]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from controlplane.domain.dispatch import Asked, Started, needs_of, start
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import Change, EffectDone, Looked, Memory, RolloutNow, TargetNow, WaveNow, tally_of
 from controlplane.domain.exposure import Budget, caps_for
+from controlplane.domain.failure_odds import FailureOdds
 from controlplane.domain.forecast import ASSUMED
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Judged, Verdict, gates_of
 from controlplane.domain.health import Health, Judgement
@@ -51,10 +52,11 @@ class GateOdds:
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """What to draw from. `fails`: probability that a target fails; `gates` by kind."""
+    """What to draw from. `fails`: probability that a target fails; `rho`: how much targets of one run share that fate; `gates` by kind."""
 
     durations: Mapping[Phase, PhaseDuration] = field(default_factory=dict)
     fails: float = 0.0
+    rho: float = 0.0
     gates: Mapping[str, GateOdds] = field(default_factory=dict)
     migrates: bool = False
     windows: Attached = field(default_factory=Attached)
@@ -100,6 +102,7 @@ class _Game:
 
     def __init__(self, plan: Plan, odds: Odds, now: datetime, dice: random.Random) -> None:
         self.plan, self.odds, self.dice = plan, odds, dice
+        self.fails = FailureOdds(odds.fails, odds.rho).drawn(dice)
         self.began = self.now = max(now, plan.not_before or now)
         self.memory = _memory(plan, odds, self.began)
         planned = {target.tenant: target for target in plan.targets()}
@@ -207,7 +210,7 @@ class _Game:
         if target.phase == "apply":
             self.ready[target.tenant] = (
                 done + timedelta(seconds=self._draw("verify")),
-                self.dice.random() >= self.odds.fails,
+                self.dice.random() >= self.fails,
             )
         elif target.phase == "back":
             self.ready[target.tenant] = (

@@ -210,3 +210,10 @@ async def test_what_can_not_be_shown_is_refused(api: Api, params: dict[str, str]
     answer = await operator.get("/v1/timeline", params=params)
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] in ("invalid", "invalid-cursor")
+
+
+async def test_a_right_edge_ahead_of_our_clock_is_now(api: Api) -> None:
+    operator = await api.as_("operator")
+    ahead = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    body = await read(operator, until=ahead, since=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    assert time(body["until"]) < time(ahead)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from controlplane.cli.what_if import sparkline, what_if_screen
+from controlplane.cli.what_if import chart, sparkline, what_if_screen
 
 
 def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
     point = {"after": "PT1H", "inFlight": [2, 4], "unverified": [2, 5], "ordersPerHour": ["10", "420.5"]}
     found = {
-        "targets": 24, "runs": 100, "seed": 1, "failureRate": 0.02, "goneBack": [0, 2],
+        "targets": 24, "runs": 100, "seed": 1, "failureRate": 0.02, "clustering": 0.31, "goneBack": [0, 2],
         "ends": [
             {"outcome": "succeeded", "stoppedBy": "", "share": 0.9},
             {"outcome": "failed", "stoppedBy": "metric", "share": 0.1},
         ],
+        "gates": [{"gate": "approval", "share": 0.0}, {"gate": "metric", "share": 0.1}],
         "finish": {"p50": "PT4H", "p90": "PT6H", "by": "2026-11-25T06:00:00Z"},
         "curve": [point], "assumptions": [{"code": "x", "detail": "No gate of kind metric is recorded."}],
     }  # fmt: skip
@@ -28,6 +29,9 @@ def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
         "10%",
         "by 2026-11-25T06:00:00Z",
         "420.5",
+        "clustered 0.31",
+        "approval stops it in 0% of runs",
+        "metric stops it in 10% of runs",
         "assumed",
     ):
         assert part in said, part
@@ -36,3 +40,16 @@ def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
 def test_a_sparkline_is_as_high_as_its_values() -> None:
     assert sparkline([0, 1, 4, 8]) == " ▁▄█"
     assert sparkline([0, 0]) == "  "
+
+
+def test_a_chart_has_the_median_below_the_90th_percentile_over_one_axis() -> None:
+    lines = [line.plain for line in chart([(0, 0), (50, 100), (100, 100), (0, 50)], "until PT4H", rows=4)]
+    assert lines[:5] == [
+        "      100 | :# ",
+        "          | :# ",
+        "          | ##:",
+        "          | ##:",
+        "        0 +----",
+    ]
+    assert lines[5].split() == ["start", "until", "PT4H"]
+    assert [line.plain for line in chart([(0, 0)], "until PT0S")] == ["  none"]

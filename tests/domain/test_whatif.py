@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.domain.failure_odds import FailureOdds
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
 from controlplane.domain.simulations import allowed_runs, curve_of, sum_up
@@ -105,13 +106,34 @@ def test_a_release_that_migrates_takes_its_backup_and_migration_besides() -> Non
 def test_many_runs_give_shares_times_and_a_curve() -> None:
     made = planned()
     runs = [play(made, Odds(fails=0.05), NOW, seed) for seed in range(60)]
-    said = sum_up(made, runs, NOW, seed=0, fails=0.05, assumptions=())
+    said = sum_up(made, runs, NOW, seed=0, odds=FailureOdds(0.05), assumptions=())
     assert sum(end.share for end in said.ends) == pytest.approx(1.0, abs=0.001)
     assert {end.outcome for end in said.ends} == {"succeeded", "failed"}
     assert said.finish.p50.total_seconds() == pytest.approx(median(run.seconds for run in runs), abs=1)
     assert said.finish.p50 < said.finish.p90
     assert max(point.in_flight[1] for point in said.curve) <= 5
     assert said.curve[-1].in_flight == (0.0, 0.0)
+
+
+def test_failures_that_come_together_stop_fewer_runs_but_hit_more_targets_when_they_do() -> None:
+    made = planned(success={"maxFailures": 20})
+    apart = [play(made, Odds(fails=0.1), NOW, seed).gone_back for seed in range(80)]
+    together = [play(made, Odds(fails=0.1, rho=0.6), NOW, seed).gone_back for seed in range(80)]
+    assert sum(back == 0 for back in together) > 2 * sum(back == 0 for back in apart)
+    assert max(together) > max(apart)
+
+
+def test_every_gate_of_the_plan_has_a_chance_of_stopping_it() -> None:
+    made = planned(during=[{"metric": {"use": "traefik-5xx"}}])
+    made = made.model_copy(
+        update={"waves": [w.model_copy(update={"before": ({"approval": {"group": "business"}},)}) for w in made.waves]}
+    )
+    odds = Odds(durations=BACK, gates={"metric": GateOdds(0.5), "approval": GateOdds(0.0)})
+    runs = [play(made, odds, NOW, seed) for seed in range(40)]
+    said = sum_up(made, runs, NOW, seed=0, odds=FailureOdds(), assumptions=())
+    chances = {one.gate: one.share for one in said.gates}
+    assert chances["approval"] == 0
+    assert chances["metric"] == pytest.approx(0.75, abs=0.2)  # it stands in two waves
 
 
 def test_a_large_plan_gets_fewer_runs_but_some() -> None:

@@ -150,6 +150,7 @@ _PAST_FAILURES = text(
     from (select id from rollouts where app = :app and started_at is not null order by created_at desc limit 20) r
     join targets t on t.rollout_id = r.id
     where t.state in ('verified', 'rolledBack', 'stuck')
+    group by r.id
     """
 )
 _GATE_TIMES = text(
@@ -240,8 +241,8 @@ class RolloutFactsQueries:
 
     async def past_failures(self, app: str) -> PastFailures:
         """Over the targets of the newest 20 rollouts that reached an end of their own."""
-        row = (await self._all(_PAST_FAILURES, app=app))[0]
-        return PastFailures(row["targets"], row["failed"])
+        rows = await self._all(_PAST_FAILURES, app=app)
+        return PastFailures([(row["targets"], row["failed"]) for row in rows])
 
     async def gate_times(self, app: str) -> list[GateTimes]:
         """Over the gates of the newest 20 rollouts that said something final."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ async def timeline(
     call: Annotated[Call, may("timelines.read")],
     tenant: Annotated[Name | None, Query(description="Absent: the fleet.")] = None,
     since: Since = "PT2H",
-    until: Annotated[str | None, Query(max_length=64, description="As `since`; absent: now.")] = None,
+    until: Annotated[str | None, Query(max_length=64, description="As `since`; absent, or ahead of now: now.")] = None,
     signal: Names = None,
     environment: Annotated[EnvironmentName, Query(description="Whose signals and windows are shown.")] = "production",
     limit: Limit = 100,
@@ -48,7 +49,7 @@ async def timeline(
     after: Any = decode(cursor, datetime, str, str, int)
     names = checked_names(signal or [])
     async with call.transaction(tenant) as uow:
-        end = parse_since(until, uow.now, "until") if until else uow.now
+        end = _end(until, uow.now)
         span = checked_span(parse_since(since or "PT2H", uow.now), end)
         wanted = correlation.Wanted(tenant, span, after, limit)
         sources = await correlation.recorded(uow, wanted)
@@ -75,6 +76,17 @@ async def timeline(
             next=following,
         )
     )
+
+
+def _end(until: str | None, now: datetime) -> datetime:
+    """Now, if nothing else is said; a time ahead of our clock (a chart's right edge) is now as well."""
+    if not until:
+        return now
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(until)
+        if moment.tzinfo is not None and moment > now:
+            return now
+    return parse_since(until, now, "until")
 
 
 def _source(call: Call) -> Metrics | str:

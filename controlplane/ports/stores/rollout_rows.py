@@ -252,10 +252,16 @@ class PhaseTimes:
 
 @dataclass(frozen=True, slots=True)
 class PastFailures:
-    """Of an app's newest targets: how many got somewhere, and how many failed by themselves (not by policy or a person)."""
+    """Of an app's newest rollouts, as (targets, failed): how many got somewhere, and how many failed by themselves (not by policy or a
+    person).
+    """
 
-    targets: int
-    failed: int
+    rollouts: Sequence[tuple[int, int]] = ()
+
+    @property
+    def targets(self) -> int:
+        """All that got somewhere."""
+        return sum(targets for targets, _ in self.rollouts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from typing import cast
 
+from controlplane.domain.failure_odds import FailureOdds, odds_from
 from controlplane.domain.plans import Note, Plan
 from controlplane.domain.requests import Ask
-from controlplane.domain.simulations import SimulateRequest, Simulation, allowed_runs, sum_up
+from controlplane.domain.simulations import SimulateRequest, Simulation, allowed_runs, standing_kinds, sum_up
 from controlplane.domain.targets import Phase, PhaseDuration
 from controlplane.domain.whatif import GateOdds, Odds, Run, play
 from controlplane.ports.stores.rollout_rows import GateTimes, PastFailures
@@ -34,10 +35,11 @@ async def simulate(tools: RolloutTools, wanted: SimulateRequest) -> Simulation:
         gates = await uow.rollouts.gate_times(prepared.ask.app)
         now = uow.now
     odds, assumptions = odds_of(prepared, failures, gates, wanted.failure_rate)
+    fails = FailureOdds(odds.fails, odds.rho)
     count = allowed_runs(prepared.plan, wanted.runs)
     async with _PLAYING:
         runs = await _play(prepared.plan, odds, now, range(wanted.seed, wanted.seed + count))
-    return sum_up(prepared.plan, runs, now, seed=wanted.seed, fails=odds.fails, assumptions=assumptions)
+    return sum_up(prepared.plan, runs, now, seed=wanted.seed, odds=fails, assumptions=assumptions)
 
 
 def odds_of(
@@ -46,16 +48,17 @@ def odds_of(
     """What to draw from, and what of it is assumed rather than recorded."""
     notes = [Note(code="what-if-alone", detail="Other rollouts, full quotas and clusters that go away are not played.")]
     known = failures.targets >= FEW
+    fails = FailureOdds(ASSUMED_RATE if rate is None else rate)
     if rate is None:
-        rate = failures.failed / failures.targets if known else ASSUMED_RATE
-        if not known:
+        if known:
+            fails = odds_from(failures.rollouts)
+        else:
             detail = (
                 f"Only {failures.targets} targets of this app are recorded; {ASSUMED_RATE:.0%} are assumed to fail."
             )
             notes.append(Note(code="failure-rate-assumed", detail=detail))
     by_kind = {g.kind: GateOdds(g.failed / g.stood, PhaseDuration(g.p50, g.p90)) for g in gates if g.stood}
-    standing = {kind for wave in prepared.plan.waves for spec in (*wave.before, *wave.after) for kind in spec}
-    standing |= {kind for spec in prepared.plan.during for kind in spec}
+    standing = set(standing_kinds(prepared.plan))
     notes += [
         Note(code="gate-assumed-open", detail=f"No gate of kind {kind} is recorded; it opens at once here.")
         for kind in sorted(standing - by_kind.keys())
@@ -65,7 +68,8 @@ def odds_of(
         notes.append(Note(code="times-assumed", detail=f"How long {' and '.join(sorted(missing))} take is assumed."))
     odds = Odds(
         durations=cast("dict[Phase, PhaseDuration]", dict(prepared.durations)),
-        fails=rate,
+        fails=fails.rate,
+        rho=fails.rho,
         gates=by_kind,
         migrates="migrate" in prepared.durations,
         windows=prepared.windows,
