@@ -22,7 +22,7 @@ from controlplane.services.fleet import Fleet
 from controlplane.services.probing import FleetProbes
 from controlplane.settings import Settings
 
-from . import breakglass, drift, hearing, housekeeping, machine, observe, operations, presence, rollouts
+from . import breakglass, drift, hearing, housekeeping, machine, observe, operations, presence, rollouts, upgrades
 from .measured import measured
 from .runner import Drive, Runner
 
@@ -62,6 +62,7 @@ LOOPS: Sequence[Loop] = (
     lambda work, runner: drift.watch_forever(
         work.container.database, work.fleet, work.container.meters, runner.draining
     ),
+    lambda work, runner: upgrades.watch_forever(work.container.database, work.fleet, runner.draining),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),
 )
 

@@ -1,7 +1,8 @@
 """What follows from a vote on blame: whom it stops, whose failures it puts down to another, whom it is only told to. Pure.
 
 A vote changes something only where the accused change can be taken back or passes by itself: a rollout that still runs and that its
-strategy and the fleet let a vote stop, or a campaign that goes on now. Of all else people are told, and failures count as they always do.
+strategy and the fleet let a vote stop, or a campaign or an upgrade of a cluster that goes on now. Of all else people are told, and
+failures count as they always do.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ RECOVERS: Final = timedelta(minutes=10)
 """So long after the guilty rollout has gone back its tenants may still look ill to others, such as a rate over five minutes."""
 ROLLOUT: Final = "rollout/"
 CAMPAIGN: Final = "calendar/"
+UPGRADE: Final = "upgrade/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Case:
     """A vote and what must be known to act on it.
 
     `asker`: the rollout whose tenants are ill; `policies`: its strategy's and the fleet's; `accused`: the rollout that is blamed, None if
-    it is none; `goes_on`: whether the accused campaign is on now; `fresh`: whether the vote rests on something new.
+    it is none; `goes_on`: whether the accused campaign, or upgrade of a cluster, goes on now; `fresh`: whether the vote rests on something new.
     """
 
     judged: Judged
@@ -81,7 +83,7 @@ def rule(case: Case) -> Ruling:
         return Ruling("tell", "Its own limits and gates stop it.")
     if "show" in case.policies:
         return Ruling("tell", "Blame is only shown here (`blame: show`).")
-    if guilty.startswith(CAMPAIGN) and case.goes_on:
+    if case.goes_on:
         return Ruling("hold", "It can't be stopped; what is ill waits until it is over.", judged.harmed)
     if case.accused is None:
         return Ruling("tell", "It is no rollout, so it can't be stopped; a person looks at it.")

@@ -83,7 +83,7 @@ def tell(
     if tenant and kind != "tenant":
         what = f"{what}, tenant {tenant}"
     where = tuple(clusters) if clusters else tuple(rollout.clusters) if rollout else ()
-    if kind == "cluster":
+    if kind in ("cluster", "upgrade"):
         where = (subject,)
     back = _rollout_back(rollout) if rollout else _other_back(kind, subject, change, data)
     return Told(what, where, _stopped(change, data), back)

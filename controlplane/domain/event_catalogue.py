@@ -230,6 +230,14 @@ _CLUSTER = _of(
     },
 )
 
+_UPGRADE = _of(
+    "upgrade",
+    {
+        "began": ("A cluster's nodes are being replaced, as its workers see it.", ("reason",)),
+        "ended": ("They are alike and none is cordoned any more.", ()),
+    },
+)
+
 CATALOGUE: Final[tuple[EventType, ...]] = (
     *_ROLLOUT,
     *_TENANT,
@@ -242,5 +250,6 @@ CATALOGUE: Final[tuple[EventType, ...]] = (
     *_BREAKER,
     *_CONFIGURATION,
     *_CLUSTER,
+    *_UPGRADE,
 )
 KNOWN: Final[frozenset[tuple[str, str]]] = frozenset((e.thing, e.change) for e in CATALOGUE)

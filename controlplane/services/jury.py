@@ -17,6 +17,7 @@ import structlog
 from controlplane.domain.blame import WINDOWS, Judged, Signal, Touch, judge
 from controlplane.domain.blame_acts import (
     ROLLOUT,
+    UPGRADE,
     BlamePolicy,
     Case,
     Pair,
@@ -107,7 +108,14 @@ async def _case(uow: UnitOfWork, asker: uuid.UUID, judged: Judged, heard: Hearin
     accused = await uow.blames.accused(uuid.UUID(guilty.removeprefix(ROLLOUT))) if guilty.startswith(ROLLOUT) else None
     policies: set[BlamePolicy] = {(await fleet_limits(uow)).blame, *([mine.policy] if mine else [])}
     fresh = bool(guilty) and rests_on_something_new(evidence, await uow.blames.rested_on(guilty))
-    return Case(judged, str(asker), policies, accused, heard.campaigns.goes_on(guilty), fresh, uow.now)
+    goes_on = heard.campaigns.goes_on(guilty) or await _upgrade_goes_on(uow, guilty)
+    return Case(judged, str(asker), policies, accused, goes_on, fresh, uow.now)
+
+
+async def _upgrade_goes_on(uow: UnitOfWork, guilty: str) -> bool:
+    """Whether the accused is the upgrade of a cluster that has not ended."""
+    cluster = guilty.removeprefix(UPGRADE).rpartition("@")[0]
+    return guilty.startswith(UPGRADE) and cluster in await uow.blames.upgrading([cluster])
 
 
 def _record(

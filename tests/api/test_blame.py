@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from controlplane.services.jury import Jury
+from controlplane.services.upgrades import note_upgrades
 from tests.adapters.test_icalendars import ics
 from tests.api.console.conftest import LogIn, log_in
 from tests.api.problems import pointers, problem
@@ -129,6 +130,34 @@ async def test_the_fleet_may_turn_it_off_and_a_single_change_is_no_matter_for_a_
     assert halts(fleet) == []
     assert await jury.weigh(uuid.UUID(odoo), dict.fromkeys(NAMES[2:], now(fleet))) == {}
     assert fleet.ask("select count(*) from blame_verdicts") == [(1,)]
+
+
+async def test_an_upgrade_that_makes_tenants_of_two_rollouts_ill_is_blamed_and_waited_out_while_it_goes_on(
+    api: Api, fleet: Fleet
+) -> None:
+    odoo = await started(api)
+    fleet.run("update rollouts set state = 'running', started_at = now() - interval '31 minutes'")
+    proxy = another(fleet, odoo)
+    async with api.container.database.engine() as uow:
+        assert await note_upgrades(uow, {"aks-1": "node n1 is cordoned"}) == ["aks-1"]
+        assert await note_upgrades(uow, {"aks-1": "node n1 is cordoned"}) == []
+    fleet.run("update history set at = now() - interval '26 minutes' where subject_kind = 'upgrade'")
+    for tenant in ILL:
+        happened(fleet, odoo, tenant, "target-started", 25)
+    for tenant in NAMES[2:]:
+        happened(fleet, proxy, tenant, "target-started", 25)
+        happened(fleet, proxy, tenant, "target-failed", 0, code="unhealthy")
+    jury = Jury(api.container.database, api.container.calendars)
+    found = await jury.weigh(uuid.UUID(odoo), dict.fromkeys(ILL, now(fleet)))
+    assert found.keys() == set(ILL)
+    assert "upgrade of cluster aks-1" in found[ILL[0]]
+    assert fleet.ask("select act, blamed from blame_verdicts") == [("held", ["upgrade/aks-1@1"])]
+    async with api.container.database.engine() as uow:
+        assert await note_upgrades(uow, {"aks-1": ""}) == ["aks-1"]
+    assert await jury.weigh(uuid.UUID(odoo), dict.fromkeys(ILL, now(fleet))) == {}
+    auditor = await api.as_("auditor")
+    votes = (await auditor.get(f"/v1/rollouts/{proxy}/blame")).json()["votes"]
+    assert {vote["change"] for vote in votes} == {"upgrade/aks-1@1", f"rollout/{proxy}"}
 
 
 async def test_a_calendar_that_only_marks_closes_no_window_and_says_what_it_marks(api: Api, fleet: Fleet) -> None:

@@ -49,9 +49,23 @@ _TOUCHES = text(
         from history h join tenants t on t.tier = h.subject_id
         where h.subject_kind = 'tier' and h.subject_id in (select tier from places) and h.at between :since and :until
           and h.type = 'dev.seawall.tier.changed.v1'
+        union all
+        select 'upgrade/' || h.subject_id || '@' || h.seq, 'upgrade of cluster ' || h.subject_id, e.tenant, h.at
+        from history h join environments e on e.cluster = h.subject_id
+        where h.subject_kind = 'upgrade' and h.subject_id in (select cluster from places) and h.at between :since and :until
+          and h.type = 'dev.seawall.upgrade.began.v1'
     ) touched
     order by at desc, change, tenant limit :most
     """  # noqa: S608 -- constants
+)
+_TURN = text("select pg_try_advisory_xact_lock(hashtextextended('seawall.upgrades', 0))")
+_UPGRADING = text(
+    """
+    select subject_id from (
+        select distinct on (subject_id) subject_id, type from history
+        where subject_kind = 'upgrade' and subject_id = any(:clusters) order by subject_id, seq desc
+    ) newest where type = 'dev.seawall.upgrade.began.v1'
+    """
 )
 _SIGNALS = text(
     """
@@ -101,6 +115,15 @@ class PostgresBlames:
         values = {"tenants": sorted(tenants), "since": since, "until": until, "most": most}
         rows = await self._session.execute(_SIGNALS, {**values, "others": sorted(NOT_ITS_FAULT)})
         return [Signal(*row) for row in rows]
+
+    async def turn_to_note(self) -> bool:
+        """Take turns."""
+        return bool((await self._session.execute(_TURN)).scalar_one())
+
+    async def upgrading(self, clusters: Collection[str]) -> frozenset[str]:
+        """Clusters whose newest note says that an upgrade began."""
+        rows = await self._session.execute(_UPGRADING, {"clusters": sorted(clusters)})
+        return frozenset(rows.scalars())
 
     async def accused(self, rollout: uuid.UUID) -> Accused | None:
         """A rollout's standing."""

@@ -84,6 +84,10 @@ _TOUCHES = text(
         select 'tier/' || h.subject_id || '@' || h.seq, 'change of tier ' || h.subject_id, t.tenant, h.at
         from history h join tenants t on t.tier = h.subject_id
         where h.subject_kind = 'tier' and h.type = 'dev.seawall.tier.changed.v1' and h.at between :since and :until
+        union all
+        select 'upgrade/' || h.subject_id || '@' || h.seq, 'upgrade of cluster ' || h.subject_id, e.tenant, h.at
+        from history h join environments e on e.cluster = h.subject_id
+        where h.subject_kind = 'upgrade' and h.type = 'dev.seawall.upgrade.began.v1' and h.at between :since and :until
     ) touched
     order by at desc, change, tenant limit :most
     """

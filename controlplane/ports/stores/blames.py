@@ -44,6 +44,14 @@ class BlameStore(Protocol):
         """When these tenants fell ill, newest first."""
         ...
 
+    async def turn_to_note(self) -> bool:
+        """Whether nobody else notes upgrades of clusters this moment; holds the turn until the transaction ends."""
+        ...
+
+    async def upgrading(self, clusters: Collection[str]) -> frozenset[str]:
+        """Which of these clusters are noted as being under upgrade."""
+        ...
+
     async def accused(self, rollout: uuid.UUID) -> Accused | None:
         """What must be known of a rollout to act on a vote."""
         ...
