@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -223,3 +223,9 @@ def labels_of(
     """Give what selectors see of a target: its own labels and the built-in keys, which win."""
     own = {"tenant": tenant, "tier": tier, "region": region, "cluster": cluster, "environment": environment}
     return {**labels, **own}
+
+
+def labels_of_placed(one: Any) -> dict[str, str]:
+    """The same of whatever has all six: a plan's target, or a row of the registry."""
+    where = {"tier": one.tier, "region": one.region, "cluster": one.cluster, "environment": one.environment}
+    return labels_of(one.labels, tenant=one.tenant, **where)

@@ -12,7 +12,7 @@ from controlplane.domain.fleet_limits import FleetLimits
 from controlplane.domain.quantities import Money
 from controlplane.domain.quota import Fit
 from controlplane.domain.ruling import Ruling
-from controlplane.domain.selectors import labels_of
+from controlplane.domain.selectors import labels_of_placed
 from controlplane.domain.strategies import Strategy
 from controlplane.domain.windows import Attached
 
@@ -97,14 +97,7 @@ class TargetFacts:
 
     def all_labels(self) -> dict[str, str]:
         """Give what selectors see: own labels and the built-in keys."""
-        return labels_of(
-            self.labels,
-            tenant=self.tenant,
-            tier=self.tier,
-            region=self.region,
-            cluster=self.cluster,
-            environment=self.environment,
-        )
+        return labels_of_placed(self)
 
     @property
     def brand(self) -> str:

@@ -30,14 +30,6 @@ ASKED: dict[str, Any] = {
 
 
 @pytest.fixture
-async def issuer(tmp_path: Path) -> AsyncIterator[LocalIssuer]:
-    running = LocalIssuer(tmp_path / "issuer")
-    await running.start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
 async def federated(issuer: LocalIssuer, database: Database, tmp_path: Path) -> AsyncIterator[Api]:
     """An API that trusts people and CI runs of one issuer."""
     rules = tmp_path / "workloads.yaml"

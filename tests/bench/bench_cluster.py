@@ -27,7 +27,7 @@ from controlplane.adapters.kubernetes.local import LocalControlPlane
 from controlplane.domain.health import Expected, Health, judge_workload
 from controlplane.ports.clusters import Manifest, NamespaceChange
 from tests.bench.bare_loop import BareLoop
-from tests.bench.rows import Row
+from tests.bench.rows import Row, side_by_side
 from tests.contract.fleets import config_map, deployer, deployment, fence, notes
 
 CAP = 50
@@ -94,9 +94,9 @@ async def _onboard(fleet: Fleet, count: int) -> None:
             await fleet.cluster.apply(name, manifest, fence(fleet.epoch), "platform")
         fleet.uids[name] = made.uid
 
-    await _at_most(CAP, [partial(one, f"bench-{n}") for n in range(count)])
+    await side_by_side(CAP, [partial(one, f"bench-{n}") for n in range(count)])
     with _mover(fleet) as move:
-        await _at_most(CAP, [partial(move, name) for name in fleet.uids])
+        await side_by_side(CAP, [partial(move, name) for name in fleet.uids])
 
 
 async def _updates(fleet: Fleet) -> Pair:
@@ -109,7 +109,7 @@ async def _updates(fleet: Fleet) -> Pair:
     async def bare(number: int) -> None:
         await fleet.bare.apply(names[number % len(names)], "configmaps", config_map(n=f"b{number}"))
 
-    await _at_most(CAP, [partial(through_adapter, number) for number in range(len(names))])
+    await side_by_side(CAP, [partial(through_adapter, number) for number in range(len(names))])
     blocks = list(batched(range(UPDATES), BLOCK, strict=False))
     return await _alternate(blocks, bare, through_adapter)
 
@@ -134,7 +134,7 @@ async def _alternate[T](
         arms = [(0, bare), (1, ours)]
         for index, work in arms if number % 2 else reversed(arms):
             start = time.perf_counter()
-            await _at_most(CAP, [partial(work, one) for one in block])
+            await side_by_side(CAP, [partial(work, one) for one in block])
             seconds[index] += time.perf_counter() - start
     return Pair(*seconds)
 
@@ -165,18 +165,6 @@ def _mover(fleet: Fleet) -> Iterator[Callable[[str], Awaitable[None]]]:
         yield one
     finally:
         end()
-
-
-async def _at_most(cap: int, work: list[Callable[[], Awaitable[None]]]) -> None:
-    waiting = iter(work)
-
-    async def lane() -> None:
-        for one in waiting:
-            await one()
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(cap):
-            group.create_task(lane())
 
 
 async def _timed(work: Callable[[], Awaitable[None]]) -> float:

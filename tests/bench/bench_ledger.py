@@ -19,6 +19,8 @@ from tests.support.registry import Fleet
 
 DISPATCHERS, TENANTS, ROUNDS = 64, 300, 5
 """96,000 ways forward; from the second round on about an eighth goes back besides, which makes more than 100,000 dispatches."""
+ROOM = 6
+"""Times the limits that a rollout of the test suite has: about twenty targets a transaction."""
 PATIENCE = 1.0
 """Seconds after which who started nobody asks again: 64 dispatchers in one process would spend it on asking otherwise."""
 
@@ -41,6 +43,7 @@ async def measure() -> list[Row]:
                 rounds=ROUNDS,
                 every=1.0,
                 patience=PATIENCE,
+                room=ROOM,
             )
             seconds = time.monotonic() - began
             await database.close()

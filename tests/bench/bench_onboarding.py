@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -33,8 +32,7 @@ from controlplane.services.operations.run import CALLS, OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
 from tests.bench.bare_loop import BareLoop
 from tests.bench.bench_engine import CLUSTER, Stand, registry
-from tests.bench.bench_wave import at_most
-from tests.bench.rows import Row
+from tests.bench.rows import Row, repeats, side_by_side, sizes
 from tests.contract.fleets import unmarked
 from tests.services.engine.conftest import OneCluster
 
@@ -74,9 +72,7 @@ class BareOnboarder(BareLoop):
 
 async def measure() -> list[Row]:
     """The ratio for each size."""
-    sizes = [int(size) for size in os.environ.get("SEAWALL_BENCH_TENANTS", "100,1000").split(",")]
-    runs = int(os.environ.get("SEAWALL_BENCH_RUNS", "3"))
-    return [row for size in sizes for row in await _size(size, runs)]
+    return [row for size in sizes() for row in await _size(size, repeats())]
 
 
 async def _size(tenants: int, runs: int) -> list[Row]:
@@ -132,7 +128,7 @@ def _names(tenants: int) -> list[str]:
 async def _bare(bare: BareOnboarder, tenants: int) -> float:
     names = _names(tenants)
     start = time.perf_counter()
-    await at_most(CALLS, [partial(bare.onboard, name) for name in names])
+    await side_by_side(CALLS, [partial(bare.onboard, name) for name in names])
     return time.perf_counter() - start
 
 

@@ -7,11 +7,8 @@ engine: registry with fsync, ledger, budgets, seal, epochs, the driver; PostgreS
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import os
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from controlplane.adapters.kubernetes.cluster import KubernetesCluster
@@ -20,7 +17,7 @@ from controlplane.domain.names import FENCED_LABEL, MANAGED_LABEL, digest_of
 from controlplane.ports.clusters import Manifest
 from tests.bench.bare_loop import BareLoop
 from tests.bench.bench_engine import CAP, CLUSTER, Stand, registry, roll_out
-from tests.bench.rows import Row
+from tests.bench.rows import Row, repeats, side_by_side, sizes
 from tests.contract.fleets import deployer, deployment, fence, notes, unmarked
 from tests.support.charts import manifests
 
@@ -35,9 +32,7 @@ def next_image() -> str:
 
 async def measure() -> list[Row]:
     """The ratio for each size."""
-    sizes = [int(size) for size in os.environ.get("SEAWALL_BENCH_TENANTS", "100,1000").split(",")]
-    runs = int(os.environ.get("SEAWALL_BENCH_RUNS", "3"))
-    return [row for size in sizes for row in await _size(size, runs)]
+    return [row for size in sizes() for row in await _size(size, repeats())]
 
 
 async def _size(tenants: int, runs: int) -> list[Row]:
@@ -69,14 +64,14 @@ async def _namespaces(cluster: KubernetesCluster, names: list[str]) -> dict[str,
             await cluster.apply(name, manifest, fence(1), "platform")
         uids[name] = made.uid
 
-    await at_most(CAP, [partial(one, name) for name in names])
+    await side_by_side(CAP, [partial(one, name) for name in names])
     return {name: uids[name] for name in names}
 
 
 async def _bare(bare: BareLoop, names: list[str]) -> float:
     manifest = _plain(next_image())
     start = time.perf_counter()
-    await at_most(CAP, [partial(bare.move, name, manifest) for name in names])
+    await side_by_side(CAP, [partial(bare.move, name, manifest) for name in names])
     return time.perf_counter() - start
 
 
@@ -88,19 +83,6 @@ async def _seawall(stand: Stand, image: str) -> float:
 
 def _plain(image: str) -> Manifest:
     return unmarked(deployment(image=image))
-
-
-async def at_most(cap: int, work: list[Callable[[], Awaitable[None]]]) -> None:
-    """Run all with so many at once."""
-    waiting = iter(work)
-
-    async def lane() -> None:
-        for one in waiting:
-            await one()
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(cap):
-            group.create_task(lane())
 
 
 def _rows(tenants: int, pairs: list[tuple[float, float]]) -> list[Row]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 
@@ -51,3 +53,26 @@ def row(name: str, taken: list[float], *, scale: float, unit: str, at_most: floa
         ok=None if at_most is None else median <= at_most,
         conditions=conditions,
     )
+
+
+def sizes() -> list[int]:
+    """Tenants of each bench that uses the local control plane (`SEAWALL_BENCH_TENANTS`)."""
+    return [int(size) for size in os.environ.get("SEAWALL_BENCH_TENANTS", "100,1000").split(",")]
+
+
+def repeats() -> int:
+    """How often each is run (`SEAWALL_BENCH_RUNS`)."""
+    return int(os.environ.get("SEAWALL_BENCH_RUNS", "3"))
+
+
+async def side_by_side(cap: int, work: list[Callable[[], Awaitable[None]]]) -> None:
+    """Run all with so many at once."""
+    waiting = iter(work)
+
+    async def lane() -> None:
+        for one in waiting:
+            await one()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(cap):
+            group.create_task(lane())

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -22,6 +23,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from controlplane.adapters.identity.local_issuer import LocalIssuer
 from controlplane.adapters.telemetry import set_up_tracing
 from controlplane.api.app import create_app
 from controlplane.api.server import server_config
@@ -111,3 +113,12 @@ async def api(database: Database) -> AsyncIterator[Api]:
     """A served API over an empty database."""
     async with serving(Container(settings_for(database))) as running:
         yield running
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path) -> AsyncIterator[LocalIssuer]:
+    """An issuer of tokens on this machine, with keys of its own."""
+    running = LocalIssuer(tmp_path / "issuer")
+    await running.start()
+    yield running
+    await running.stop()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from sqlalchemy import text
@@ -46,12 +46,22 @@ from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
 from tests.support.registry import APP, Fleet
 
-STRATEGY = {
-    "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT0S", "samples": 1}}],
-    "limits": {"inFlight": 40, "exposure": 350, "moneyAtRisk": {"amount": "900", "currency": "EUR"}, "perCluster": 30},
-    "success": {"min": 1, "maxFailures": "100%"},
-    "onFailure": {"rollBack": "failed-targets", "then": "continue"},
-}
+
+def strategy_of(room: int) -> dict[str, Any]:
+    """A rollout's own limits: with `room` 1 three or four targets at once, so that it asks often; with more it is the fleet's that bind."""
+    return {
+        "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": {"for": "PT0S", "samples": 1}}],
+        "limits": {
+            "inFlight": 40 * room,
+            "exposure": 350 * room,
+            "moneyAtRisk": {"amount": str(900 * room), "currency": "EUR"},
+            "perCluster": 30 * room,
+        },
+        "success": {"min": 1, "maxFailures": "100%"},
+        "onFailure": {"rollBack": "failed-targets", "then": "continue"},
+    }
+
+
 CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
 DIES = 0.04
 """How often a process dies inside a transaction that starts somebody, and as often right after it."""
@@ -226,13 +236,15 @@ async def play(
     every: float,
     patience: float = 0.05,
     seed: int = 1,
+    room: int = 1,
 ) -> Tally:
     """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another.
 
-    `every`: seconds between changes of all caps; `patience`: seconds after which who started nobody asks again.
+    `every`: seconds between changes of all caps; `patience`: seconds after which who started nobody asks again; `room`: see `strategy_of`.
     """
     scale = max(1, dispatchers // 8)
     set_up(rows, dispatchers, tenants_each, caps_at(0, scale))
+    rows.config("strategies", "sweep", strategy_of(room))
     async with database.platform() as uow:
         await apply_limits(uow, "fleet", caps_at(0, scale))
     tally, tools = Tally(), RolloutTools(open=database.platform)
@@ -254,7 +266,6 @@ async def play(
 def set_up(rows: Fleet, dispatchers: int, tenants_each: int, limits: FleetLimits) -> None:
     """Tenants in groups of their own, spread over clusters, regions and brands."""
     rows.basics()
-    rows.config("strategies", "sweep", STRATEGY)
     rows.config("limits", "fleet", limits.model_dump(mode="json", by_alias=True))
     for group in range(dispatchers):
         cluster, region = CLUSTERS[group % len(CLUSTERS)], ("west", "north")[group % 2]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from controlplane.adapters.fleet.states import namespace_view
 from controlplane.adapters.kubernetes.errors import object_busy, replaced, terminating, to_error
 from controlplane.adapters.kubernetes.identities import FIELD_MANAGER, reader, writer
+from controlplane.adapters.kubernetes.reads import read_or_none
 from controlplane.adapters.kubernetes.transport import MERGE, Answer, RefusedError, Request, Transport
 from controlplane.adapters.kubernetes.writes import TRIES, delete_options
 from controlplane.domain.names import (
@@ -34,12 +35,7 @@ class Namespaces:
     async def read(self, name: str) -> Manifest | None:
         """The Namespace, or None."""
         request = Request("GET", f"{_PATH}/{name}", f"read namespace {name}", reader())
-        try:
-            return (await self._transport.call(request)).body
-        except RefusedError as refused:
-            if refused.refusal.status == 404:
-                return None
-            raise to_error(refused.refusal, refused.what) from refused
+        return await read_or_none(self._transport, request)
 
     async def create(self, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> NamespaceView:
         """See `Cluster.create_namespace`. Creating has no fence: the operation's id says whose it is."""

@@ -22,6 +22,16 @@ PAGE = 500
 """Objects per page of a list."""
 
 
+async def read_or_none(transport: Transport, request: Request) -> Manifest | None:
+    """What is there; None if nothing is."""
+    try:
+        return (await transport.call(request)).body
+    except RefusedError as refused:
+        if refused.refusal.status == 404:
+            return None
+        raise to_error(refused.refusal, refused.what) from refused
+
+
 class Reads:
     """Reads of one cluster."""
 
@@ -34,12 +44,7 @@ class Reads:
         path = await self._resources.path(namespace, ref.api_version, ref.kind, ref.name)
         what = f"read {ref.kind} {ref.name} in {namespace}"
         request = Request("GET", path, what, reader(), accept=METADATA_ONLY if ref.kind == "Secret" else JSON)
-        try:
-            return (await self._transport.call(request)).body
-        except RefusedError as refused:
-            if refused.refusal.status == 404:
-                return None
-            raise to_error(refused.refusal, refused.what) from refused
+        return await read_or_none(self._transport, request)
 
     async def list_objects(self, namespace: str, kinds: Sequence[tuple[str, str]]) -> list[Manifest]:
         """All objects of the kinds."""

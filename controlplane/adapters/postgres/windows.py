@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.domain.selectors import labels_of
+from controlplane.domain.selectors import labels_of_placed
 from controlplane.domain.window_views import WaveAhead
 from controlplane.ports.stores.windows import Attachments, CalendarRow, Place
 
@@ -73,13 +73,6 @@ async def read_attachments(
     values = {"tenants": None if tenants is None else list(tenants), "environment": environment}
     places = []
     for row in await session.execute(_PLACES, values):
-        labels = labels_of(
-            row.labels,
-            tenant=row.tenant,
-            tier=row.tier,
-            region=row.region,
-            cluster=row.cluster,
-            environment=row.environment,
-        )
+        labels = labels_of_placed(row)
         places.append(Place(row.tenant, labels, row.time_zone))
     return Attachments(calendars, places)

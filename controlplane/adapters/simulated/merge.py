@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from controlplane.domain.values import merge_patch
+
 type Path = tuple[str, ...]
 type Owners = dict[str, set[Path]]
 """Manager -> leaves it owns. A step of a path is a key, or `[name]` for the item of a list."""
@@ -82,19 +84,6 @@ def update(live: dict[str, Any], patch: dict[str, Any], owners: Owners, manager:
                     paths.discard(path)
             held.setdefault(manager, set()).add(path)
     return Merged(obj, held, {})
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396: maps merge, null removes, all else replaces."""
-    if not isinstance(patch, Mapping):
-        return json_copy(patch) if isinstance(patch, list) else patch
-    result = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge_patch(result.get(key), value)
-    return result
 
 
 def leaves_below(value: Any) -> bool:

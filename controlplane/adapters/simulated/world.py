@@ -14,7 +14,7 @@ from controlplane.adapters.simulated import admission
 from controlplane.adapters.simulated.admission import Writer
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.controllers import Controllers, defaulted
-from controlplane.adapters.simulated.merge import Owners, apply, json_copy, leaves, merge_patch, update
+from controlplane.adapters.simulated.merge import Owners, apply, json_copy, leaves, update
 from controlplane.adapters.simulated.profile import Profile, draw
 from controlplane.adapters.simulated.quota import Quotas, object_usage
 from controlplane.adapters.simulated.store import CLUSTER, Store, Stored
@@ -27,6 +27,7 @@ from controlplane.domain.names import (
     REVISION_ANNOTATION,
     STEP_ANNOTATION,
 )
+from controlplane.domain.values import merge_patch
 from controlplane.ports.clusters import (
     AlreadyExistsError,
     FencedError,

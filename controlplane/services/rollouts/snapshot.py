@@ -12,7 +12,7 @@ from controlplane.domain.fleet_limits import FLEET, FleetLimits
 from controlplane.domain.releases import ReleaseSpec
 from controlplane.domain.requests import Ask, strategy_name
 from controlplane.domain.returns import PastRevision
-from controlplane.domain.selectors import labels_of, selector_from
+from controlplane.domain.selectors import labels_of_placed, selector_from
 from controlplane.domain.strategies import Strategy, check_strategy
 from controlplane.domain.targets import PhaseDuration
 from controlplane.domain.tiers import ClusterSpec, TierSpec
@@ -102,14 +102,7 @@ def _matching(rows: Sequence[TargetRow], selector_text: str) -> list[TargetRow]:
 
 
 def _labels(row: TargetRow) -> dict[str, str]:
-    return labels_of(
-        row.labels,
-        tenant=row.tenant,
-        tier=row.tier,
-        region=row.region,
-        cluster=row.cluster,
-        environment=row.environment,
-    )
+    return labels_of_placed(row)
 
 
 async def _strategy(uow: UnitOfWork, ask: Ask, gates: frozenset[str]) -> NamedStrategy:

@@ -26,14 +26,6 @@ MIA = {"sub": "mia", "name": "Mia", "email": "mia@acme.example", "roles": ["rele
 
 
 @pytest.fixture
-async def issuer(tmp_path: Path) -> AsyncIterator[LocalIssuer]:
-    running = LocalIssuer(tmp_path / "issuer")
-    await running.start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
 async def tokens(issuer: LocalIssuer) -> AsyncIterator[OidcTokens]:
     checking = OidcTokens(issuer.issuer, "seawall", now=lambda: datetime.now(UTC))
     yield checking

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.breaker import breaker_name
 from controlplane.domain.engine import Frozen
 from controlplane.domain.exposure import FLEET_IN_FLIGHT
-from controlplane.domain.selectors import labels_of, parse_selector
+from controlplane.domain.selectors import labels_of_placed, parse_selector
 
 _FREEZES = text(
     "select id, selector, reason, until from freezes where lifted_at is null and (until is null or until > now())"
@@ -53,14 +53,7 @@ async def read_frozen(
     if selectors:
         values = {"tenants": list(tenants), "environment": environment}
         for row in await session.execute(_LABELS, values):
-            labels = labels_of(
-                row.labels,
-                tenant=row.tenant,
-                tier=row.tier,
-                region=row.region,
-                cluster=row.cluster,
-                environment=row.environment,
-            )
+            labels = labels_of_placed(row)
             if any(selector.matches(labels) for selector in selectors):
                 frozen.add(row.tenant)
     said = {row.name: row.upgrade for row in await session.execute(_UPGRADES)}
