@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from migrations.columns import moment
+
 revision = "20261123_pre_events"
 down_revision = "20261123_pre_intents_of_tenants"
 branch_labels = None
@@ -15,7 +17,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("inbound_events", sa.Column("apps", JSONB(none_as_null=True), nullable=True))
     op.add_column("inbound_events", sa.Column("trace", JSONB(), nullable=False, server_default=sa.text("'{}'::jsonb")))
-    op.add_column("inbound_events", sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("inbound_events", moment("ended_at"))
     op.create_index("ix_inbound_events_content", "inbound_events", ["source", "digest"])
     op.create_index(
         "ix_inbound_events_dead", "inbound_events", ["ended_at"], postgresql_where=sa.text("state = 'dead'")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, number, text, uid
 
 revision = "20261123_pre_gates"
 down_revision = "20261123_pre_self_service"
@@ -18,17 +19,17 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "gates",
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("wave", sa.Integer(), nullable=False),
-        sa.Column("place", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("who", sa.String(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("evidence", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        uid("rollout_id"),
+        number("wave"),
+        text("place"),
+        number("idx"),
+        text("kind"),
+        text("verdict"),
+        text("reason"),
+        text("who"),
+        moment("since"),
+        moment("until"),
+        json("evidence"),
         sa.CheckConstraint("verdict in ('pass','wait','fail','unknown')", name="gate_verdict"),
         sa.CheckConstraint("place in ('before','during','after')", name="gate_place"),
         sa.ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
@@ -36,17 +37,17 @@ def upgrade() -> None:
     )
     op.create_table(
         "approvals",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("wave", sa.Integer(), nullable=False),
-        sa.Column("place", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("approver_group", sa.String(), nullable=False),
-        sa.Column("person", sa.String(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
+        uid("id"),
+        uid("rollout_id"),
+        number("wave"),
+        text("place"),
+        number("idx"),
+        text("approver_group"),
+        text("person"),
+        text("plan_hash"),
+        text("reason"),
+        moment("at", now=True),
+        moment("withdrawn_at"),
         sa.ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
         sa.PrimaryKeyConstraint("id"),
     )

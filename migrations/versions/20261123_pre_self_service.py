@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
+
+from migrations.columns import moment
 
 revision = "20261123_pre_self_service"
 down_revision = "20261123_pre_events"
@@ -14,8 +15,8 @@ COLUMNS = "rollout_id, wave, name, state, started_at, ended_at, expected_from, e
 
 
 def upgrade() -> None:
-    op.add_column("waves", sa.Column("expected_from", sa.DateTime(timezone=True), nullable=True))
-    op.add_column("waves", sa.Column("expected_by", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("waves", moment("expected_from"))
+    op.add_column("waves", moment("expected_by"))
     op.execute("alter table waves enable row level security")
     op.execute("alter table waves force row level security")
     op.execute(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.columns import moment, number, text, uid
+
 revision = "20261124_pre_asks"
 down_revision = "20261124_pre_votes"
 branch_labels = None
@@ -14,28 +16,28 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "gate_asks",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("wave", sa.Integer(), nullable=False),
-        sa.Column("place", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("endpoint", sa.String(), nullable=False),
-        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        uid("id"),
+        uid("rollout_id"),
+        number("wave"),
+        text("place"),
+        number("idx"),
+        text("plan_hash"),
+        text("endpoint"),
+        moment("asked_at", now=True),
+        moment("expires_at", now=True),
+        moment("sent_at"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("rollout_id", "wave", "place", "idx", "plan_hash", name="ask_once"),
     )
     op.create_table(
         "gate_answers",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("ask_id", sa.Uuid(), nullable=False),
-        sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        uid("id"),
+        uid("ask_id"),
+        text("message_id"),
+        text("verdict"),
+        text("reason"),
+        text("by"),
+        moment("at", now=True),
         sa.CheckConstraint("verdict in ('pass','wait','fail')", name="answer_verdict"),
         sa.ForeignKeyConstraint(["ask_id"], ["gate_asks.id"]),
         sa.PrimaryKeyConstraint("id"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.columns import big, moment, text
+
 revision = "20261124_pre_audit_retention"
 down_revision = "20261123_pre_audit_seal"
 branch_labels = None
@@ -37,9 +39,9 @@ def upgrade() -> None:
     op.create_table(
         "audit_checkpoints",
         sa.Column("seal", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("hash", sa.String(), nullable=False),
-        sa.Column("rows", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("removed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        text("hash"),
+        big("rows"),
+        moment("removed_at", now=True),
         sa.PrimaryKeyConstraint("seal"),
     )
     op.execute("grant select on audit_checkpoints to sw_platform, sw_engine")

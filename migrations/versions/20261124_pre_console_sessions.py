@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, text
 
 revision = "20261124_pre_console_sessions"
 down_revision = "20261124_pre_guards"
@@ -15,11 +16,11 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "console_sessions",
-        sa.Column("hash", sa.String(), nullable=False),
-        sa.Column("principal", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        text("hash"),
+        json("principal"),
         sa.Column("key_id", sa.Uuid(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        moment("created_at", now=True),
+        moment("expires_at", now=True),
         sa.PrimaryKeyConstraint("hash"),
     )
     op.create_index("ix_console_sessions_expires", "console_sessions", ["expires_at"])

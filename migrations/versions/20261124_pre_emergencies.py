@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, number, text, uid
 
 revision = "20261124_pre_emergencies"
 down_revision = "20261124_pre_console_sessions"
@@ -15,32 +16,32 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "emergencies",
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("criterion", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("app", sa.String(), nullable=False),
-        sa.Column("release_version", sa.String(), nullable=False),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("selector", sa.String(), nullable=False),
-        sa.Column("targets", sa.Integer(), nullable=False),
-        sa.Column("change_ref", sa.String(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("left_out", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
-        sa.Column("actor", sa.String(), nullable=False),
-        sa.Column("person", sa.String(), nullable=False),
-        sa.Column("review_by", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        uid("rollout_id"),
+        moment("at", now=True),
+        text("criterion"),
+        text("reason"),
+        text("app"),
+        text("release_version"),
+        text("environment"),
+        text("selector"),
+        number("targets"),
+        text("change_ref"),
+        text("plan_hash"),
+        json("left_out"),
+        text("actor"),
+        text("person"),
+        moment("review_by", now=True),
         sa.PrimaryKeyConstraint("rollout_id"),
     )
     op.create_index("ix_emergencies_at", "emergencies", ["at"])
     op.create_table(
         "emergency_reviews",
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("finding", sa.String(), nullable=False),
-        sa.Column("note", sa.String(), nullable=False),
-        sa.Column("actor", sa.String(), nullable=False),
-        sa.Column("person", sa.String(), nullable=False),
+        uid("rollout_id"),
+        moment("at", now=True),
+        text("finding"),
+        text("note"),
+        text("actor"),
+        text("person"),
         sa.CheckConstraint("finding in ('justified','not-justified')", name="review_finding"),
         sa.CheckConstraint("note <> ''", name="review_note"),
         sa.ForeignKeyConstraint(["rollout_id"], ["emergencies.rollout_id"]),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, text, uid
 
 revision = "20261124_pre_evidence"
 down_revision = "20261124_pre_drift"
@@ -20,29 +21,29 @@ MINE = "tenant = nullif(current_setting('seawall.tenant', true), '')"
 def upgrade() -> None:
     op.create_table(
         "release_evidence",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("app", sa.String(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("body", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("reported_by", sa.String(), nullable=False),
+        uid("id"),
+        text("app"),
+        text("version"),
+        text("kind"),
+        moment("at", now=True),
+        json("body"),
+        moment("received_at", now=True),
+        text("reported_by"),
         sa.ForeignKeyConstraint(["app", "version"], ["releases.app", "releases.version"]),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_release_evidence_release", "release_evidence", ["app", "version", "kind", "at"])
     op.create_table(
         "backups",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("taken_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        text("tenant"),
+        text("environment"),
+        text("id"),
+        moment("taken_at", now=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("location", sa.String(), nullable=False),
-        sa.Column("reported_by", sa.String(), nullable=False),
-        sa.Column("reported_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        moment("checked_at"),
+        text("location"),
+        text("reported_by"),
+        moment("reported_at", now=True),
         sa.CheckConstraint("tenant <> ''", name="backup_tenant_named"),
         sa.ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.environment"]),
         sa.PrimaryKeyConstraint("tenant", "environment", "id"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, text
 
 revision = "20261124_pre_limits"
 down_revision = "20261124_pre_notices"
@@ -16,10 +17,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("budgets", sa.Column("breaker", sa.String(), server_default=sa.text("''"), nullable=False))
+    op.add_column("budgets", text("breaker", ""))
     op.add_column(
         "budgets",
-        sa.Column("breaker_detail", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        json("breaker_detail"),
     )
     op.create_check_constraint("budget_breaker", "budgets", "breaker in ('','open','halfOpen','probing')")
     op.add_column("budget_moves", sa.Column("taken", sa.Numeric(), server_default=sa.text("0"), nullable=False))

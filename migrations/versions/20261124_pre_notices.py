@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.columns import moment, text, uid
+
 revision = "20261124_pre_notices"
 down_revision = "20261124_pre_emergencies"
 branch_labels = None
@@ -19,14 +21,14 @@ MINE = "tenant = nullif(current_setting('seawall.tenant', true), '')"
 def upgrade() -> None:
     op.create_table(
         "notices",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("app", sa.String(), nullable=False),
-        sa.Column("release_version", sa.String(), nullable=False),
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("why", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("earliest", sa.DateTime(timezone=True), nullable=True),
+        text("tenant"),
+        text("environment"),
+        text("app"),
+        text("release_version"),
+        uid("rollout_id"),
+        text("why"),
+        moment("at", now=True),
+        moment("earliest"),
         sa.ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.environment"]),
         sa.CheckConstraint("tenant <> ''", name="notice_tenant_named"),
         sa.PrimaryKeyConstraint("tenant", "environment", "app", "release_version"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, number, text, uid
 
 revision = "20261124_pre_target_gates"
 down_revision = "20261124_pre_audit_retention"
@@ -20,16 +21,16 @@ MINE = "tenant = nullif(current_setting('seawall.tenant', true), '')"
 def upgrade() -> None:
     op.create_table(
         "target_gates",
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("who", sa.String(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("evidence", postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        uid("rollout_id"),
+        text("tenant"),
+        number("idx"),
+        text("kind"),
+        text("verdict"),
+        text("reason"),
+        text("who"),
+        moment("since"),
+        moment("until"),
+        json("evidence"),
         sa.CheckConstraint("verdict in ('pass','wait','fail','unknown')", name="target_gate_verdict"),
         sa.CheckConstraint("tenant <> ''", name="target_gate_tenant_named"),
         sa.ForeignKeyConstraint(["rollout_id", "tenant"], ["targets.rollout_id", "targets.tenant"]),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.columns import big, moment, number, text
+
 revision = "20261124_pre_timelines"
 down_revision = "20261124_pre_evidence"
 branch_labels = None
@@ -19,28 +21,28 @@ MINE = "tenant = nullif(current_setting('seawall.tenant', true), '')"
 def upgrade() -> None:
     op.create_table(
         "timelines",
-        sa.Column("timeline", sa.Integer(), nullable=False),
-        sa.Column("cluster", sa.String(), nullable=False),
-        sa.Column("found_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("compared_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("environments", sa.Integer(), nullable=False),
-        sa.Column("differences", sa.Integer(), nullable=False),
+        number("timeline"),
+        text("cluster"),
+        moment("found_at", now=True),
+        moment("compared_at"),
+        number("environments"),
+        number("differences"),
         sa.PrimaryKeyConstraint("timeline", "cluster"),
     )
     op.create_table(
         "timeline_differences",
-        sa.Column("timeline", sa.Integer(), nullable=False),
-        sa.Column("cluster", sa.String(), nullable=False),
-        sa.Column("namespace", sa.String(), nullable=False),
-        sa.Column("app", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        number("timeline"),
+        text("cluster"),
+        text("namespace"),
+        text("app"),
+        text("kind"),
         sa.Column("tenant", sa.String(), nullable=True),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("registry_epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("seal_epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("step", sa.String(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        text("environment"),
+        big("registry_epoch"),
+        big("seal_epoch"),
+        text("step"),
+        number("revision"),
+        moment("at", now=True),
         sa.CheckConstraint("tenant <> ''", name="timeline_difference_tenant_named"),
         sa.PrimaryKeyConstraint("timeline", "cluster", "namespace", "app"),
     )

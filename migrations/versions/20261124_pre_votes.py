@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations.columns import json, moment, number, text, uid
 
 revision = "20261124_pre_votes"
 down_revision = "20261124_pre_target_gates"
@@ -40,25 +41,25 @@ _BACK = """
 def upgrade() -> None:
     op.create_table(
         "votes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("word", sa.String(), nullable=False),
+        uid("id"),
+        uid("rollout_id"),
+        moment("at", now=True),
+        text("word"),
         sa.Column("withdraws", sa.Uuid(), nullable=True),
-        sa.Column("app", sa.String(), nullable=False),
-        sa.Column("release_version", sa.String(), nullable=False),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("change_ref", sa.String(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("wave", sa.Integer(), nullable=False),
-        sa.Column("wave_name", sa.String(), nullable=False),
-        sa.Column("place", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("approver_group", sa.String(), nullable=False),
-        sa.Column("person", sa.String(), nullable=False),
-        sa.Column("names", postgresql.JSONB(), server_default=sa.text("'[]'::jsonb"), nullable=False),
-        sa.Column("actor", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
+        text("app"),
+        text("release_version"),
+        text("environment"),
+        text("change_ref"),
+        text("plan_hash"),
+        number("wave"),
+        text("wave_name"),
+        text("place"),
+        number("idx"),
+        text("approver_group"),
+        text("person"),
+        json("names", "[]"),
+        text("actor"),
+        text("reason"),
         sa.CheckConstraint("word in ('approve','reject','withdraw')", name="vote_word"),
         sa.CheckConstraint("(word = 'withdraw') = (withdraws is not null)", name="vote_withdraws"),
         sa.PrimaryKeyConstraint("id"),
@@ -72,23 +73,23 @@ def upgrade() -> None:
     # A record: no role may change or delete a row. It names no table that could be emptied under it.
     op.execute("grant select, insert on votes to sw_platform")
     op.execute("grant select on votes to sw_engine")
-    op.add_column("releases", sa.Column("on_behalf_of", sa.String(), server_default=sa.text("''"), nullable=False))
+    op.add_column("releases", text("on_behalf_of", ""))
 
 
 def downgrade() -> None:
     op.create_table(
         "approvals",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("rollout_id", sa.Uuid(), nullable=False),
-        sa.Column("wave", sa.Integer(), nullable=False),
-        sa.Column("place", sa.String(), nullable=False),
-        sa.Column("idx", sa.Integer(), nullable=False),
-        sa.Column("approver_group", sa.String(), nullable=False),
-        sa.Column("person", sa.String(), nullable=False),
-        sa.Column("plan_hash", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
+        uid("id"),
+        uid("rollout_id"),
+        number("wave"),
+        text("place"),
+        number("idx"),
+        text("approver_group"),
+        text("person"),
+        text("plan_hash"),
+        text("reason"),
+        moment("at", now=True),
+        moment("withdrawn_at"),
         sa.ForeignKeyConstraint(["rollout_id", "wave"], ["waves.rollout_id", "waves.wave"]),
         sa.PrimaryKeyConstraint("id"),
     )

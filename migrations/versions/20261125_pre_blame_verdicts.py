@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from migrations.columns import moment, text, uid
+
 revision = "20261125_pre_blame_verdicts"
 down_revision = "20261125_pre_restore_drills"
 branch_labels = None
@@ -17,18 +19,18 @@ _LIST = sa.text("'[]'::jsonb")
 def upgrade() -> None:
     op.create_table(
         "blame_verdicts",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("asker", sa.Uuid(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
+        uid("id"),
+        moment("at", now=True),
+        uid("asker"),
+        text("verdict"),
         sa.Column("blamed", postgresql.JSONB(), server_default=_LIST, nullable=False),
         sa.Column("rollouts", postgresql.JSONB(), server_default=_LIST, nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("act", sa.String(), nullable=False),
-        sa.Column("why", sa.String(), nullable=False),
+        text("reason"),
+        text("act"),
+        text("why"),
         sa.Column("rests_on", postgresql.JSONB(), server_default=_LIST, nullable=False),
         sa.Column("votes", postgresql.JSONB(), server_default=_LIST, nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
+        text("digest"),
         sa.CheckConstraint("act in ('stopped','held','told')", name="blame_act"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.columns import moment, text
+
 revision = "20261125_pre_restore_drills"
 down_revision = "20261124_pre_wave_counts"
 branch_labels = None
@@ -19,16 +21,16 @@ MINE = "tenant = nullif(current_setting('seawall.tenant', true), '')"
 def upgrade() -> None:
     op.create_table(
         "restore_drills",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("environment", sa.String(), nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("ended_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("result", sa.String(), nullable=False),
+        text("tenant"),
+        text("environment"),
+        text("id"),
+        moment("started_at", now=True),
+        moment("ended_at", now=True),
+        text("result"),
         sa.Column("backup", sa.String(), nullable=True),
-        sa.Column("note", sa.String(), nullable=False),
-        sa.Column("reported_by", sa.String(), nullable=False),
-        sa.Column("reported_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        text("note"),
+        text("reported_by"),
+        moment("reported_at", now=True),
         sa.CheckConstraint("tenant <> ''", name="restore_drill_tenant_named"),
         sa.CheckConstraint("result in ('succeeded','failed')", name="restore_drill_result"),
         sa.ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.environment"]),
