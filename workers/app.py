@@ -22,7 +22,19 @@ from controlplane.services.fleet import Fleet
 from controlplane.services.probing import FleetProbes
 from controlplane.settings import Settings
 
-from . import breakglass, drift, hearing, housekeeping, machine, observe, operations, presence, rollouts, upgrades
+from . import (
+    breakglass,
+    drift,
+    hearing,
+    housekeeping,
+    illness,
+    machine,
+    observe,
+    operations,
+    presence,
+    rollouts,
+    upgrades,
+)
 from .measured import measured
 from .runner import Drive, Runner
 
@@ -61,6 +73,9 @@ LOOPS: Sequence[Loop] = (
     lambda work, runner: breakglass.keep_forever(work.container, runner.draining),
     lambda work, runner: drift.watch_forever(
         work.container.database, work.fleet, work.container.meters, runner.draining
+    ),
+    lambda work, runner: illness.watch_forever(
+        work.container.database, work.container.gate_ports.blames, runner.draining
     ),
     lambda work, runner: upgrades.watch_forever(work.container.database, work.fleet, runner.draining),
     lambda work, runner: observe.observe_forever(work.container.database, work.fleet, runner.draining),

@@ -136,7 +136,9 @@ def _record(
         asker=asker,
         verdict=judged.verdict,
         blamed=judged.blamed,
-        rollouts=tuple(sorted({*(change.removeprefix(ROLLOUT) for change in reached), str(asker)})),
+        rollouts=tuple(
+            sorted({*(change.removeprefix(ROLLOUT) for change in reached), *([str(asker)] if asker.int else [])})
+        ),
         reason=judged.reason,
         act=_ACTS[ruling.act],
         why=ruling.why,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.blame import Signal, Touch
 from controlplane.domain.blame_acts import Accused, Pair
 from controlplane.domain.outcomes import NOT_ITS_FAULT
-from controlplane.ports.stores.blames import BlameRecord
+from controlplane.ports.stores.blames import BlameRecord, SettledRow
 
 from .json_text import as_json
 
@@ -57,6 +57,14 @@ _TOUCHES = text(
     ) touched
     order by at desc, change, tenant limit :most
     """  # noqa: S608 -- constants
+)
+_SETTLED = text(
+    """
+    select distinct e.tenant, e.health from rollouts r
+    join targets t on t.rollout_id = r.id and t.state = 'verified'
+    join environments e on e.tenant = t.tenant and e.environment = t.environment
+    where r.state in ('running', 'paused') and r.kind <> 'rollback' and e.slot_id is null
+    """
 )
 _TURN = text("select pg_try_advisory_xact_lock(hashtextextended('seawall.upgrades', 0))")
 _UPGRADING = text(
@@ -115,6 +123,10 @@ class PostgresBlames:
         values = {"tenants": sorted(tenants), "since": since, "until": until, "most": most}
         rows = await self._session.execute(_SIGNALS, {**values, "others": sorted(NOT_ITS_FAULT)})
         return [Signal(*row) for row in rows]
+
+    async def settled(self) -> Sequence[SettledRow]:
+        """Changed by what still runs, and left alone now."""
+        return [SettledRow(*row) for row in await self._session.execute(_SETTLED)]
 
     async def turn_to_note(self) -> bool:
         """Take turns."""

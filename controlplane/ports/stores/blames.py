@@ -33,6 +33,14 @@ class BlameRecord:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class SettledRow:
+    """A tenant that an unfinished rollout has changed and nobody changes now, and its environment's health as last seen."""
+
+    tenant: str
+    health: str
+
+
 class BlameStore(Protocol):
     """Reads are indexed by tenant and subject: they cost what happened to the tenants in question, not what the fleet did."""
 
@@ -42,6 +50,10 @@ class BlameStore(Protocol):
 
     async def signals(self, tenants: Collection[str], since: datetime, until: datetime, most: int) -> Sequence[Signal]:
         """When these tenants fell ill, newest first."""
+        ...
+
+    async def settled(self) -> Sequence[SettledRow]:
+        """Tenants that rollouts which still run have changed, and that nobody is changing."""
         ...
 
     async def turn_to_note(self) -> bool:

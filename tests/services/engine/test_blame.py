@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import AsyncIterator, Collection
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from controlplane.adapters.icalendars import ICalendars
 from controlplane.adapters.simulated.controllers import Controllers
 from controlplane.domain.requests import Ask, RolloutRequest
+from controlplane.services.illness import Ward, look
+from controlplane.services.jury import Jury
 from controlplane.services.rollouts.start import plan_and_start
 from tests.adapters.test_icalendars import ics
 from tests.contract.fleets import until_read
@@ -246,4 +250,23 @@ async def test_a_vote_that_may_stop_nobody_is_told_and_the_failures_count_where_
     assert both.rows.ask("select count(*) from commands where command = 'halt'") == [(0,)]
     await both.command(suspect, "abort")
     assert await both.over(suspect) == "aborted"
+    clean(both)
+
+
+async def test_tenants_that_fall_ill_while_no_rollout_looks_at_them_stop_the_one_that_is_to_blame(both: Stage) -> None:
+    both.rows.config(
+        "strategies", "in-soak", {**IN_SOAK, "waves": [{"name": "all", "cut": {"percent": "100%"}, "soak": SOON}]}
+    )
+    guilty = await half_changed(both)
+    assert await both.over(await start(both, "odoo", "2.0", "in-soak")) == "succeeded"
+    jury, ward = Jury(both.transactions, ICalendars()), Ward(timedelta(0))
+    both.rows.run("update environments set health = 'healthy'")
+    assert await look(both.transactions, jury, ward) == {}
+    both.rows.run("update environments set health = 'unhealthy' where tenant = any(%s)", list(ILL))
+    assert (await look(both.transactions, jury, ward)).keys() == set(ILL)
+    assert await both.over(guilty) == "failed"
+    assert states(both, guilty, ILL) == {"rolledBack"}
+    assert both.rows.ask("select distinct asker::text from blame_verdicts") == [
+        ("00000000-0000-0000-0000-000000000000",)
+    ]
     clean(both)
