@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from controlplane.domain.errors import FieldError, InvalidError
 from controlplane.domain.exposure import (
@@ -21,7 +23,7 @@ from controlplane.domain.exposure import (
     region_scope,
 )
 from controlplane.domain.names import Name
-from controlplane.domain.quantities import MAX_COUNT, Duration, Money
+from controlplane.domain.quantities import MAX_COUNT, Duration, Limit, Money
 from controlplane.domain.quantities import Amount as AmountText
 from controlplane.domain.strategies import Percent
 from controlplane.domain.wire import Wire
@@ -30,11 +32,32 @@ FLEET: Final = "fleet"
 """The one name of this kind of configuration."""
 DEFAULT_CURRENCY: Final = "EUR"
 
-Cap = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-"""A number of targets. 0 would let nothing start, for ever: to stop everything, freeze."""
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+
+
+def _lets_something_start(cap: Limit) -> Limit:
+    if 0 in cap.terms:
+        raise ValueError(
+            "a cap is greater than or equal to 1: 0 would let nothing start, for ever; to stop everything, freeze"
+        )
+    return cap
+
+
+Cap = Annotated[Limit, AfterValidator(_lets_something_start)]
+"""Targets: a number, a percent of the environments that the budget is about, or a list of both of which the smallest wins."""
 Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
 BrandName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")]
 Positive = Annotated[AmountText, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class FleetSize:
+    """How many environments there are, of tenants that were not offboarded: what percents are of."""
+
+    environments: int = 0
+    clusters: Mapping[str, int] = field(default_factory=dict)
+    regions: Mapping[str, int] = field(default_factory=dict)
+    brands: Mapping[str, int] = field(default_factory=dict)
 
 
 class ClusterCaps(Wire):
@@ -100,7 +123,7 @@ class FleetLimits(Wire):
     )
     in_flight: Cap | None = Field(default=None, description="Targets in flight, all rollouts.")
     unverified: Cap | None = Field(default=None, description="Targets changed and not verified, stuck ones included.")
-    exposure: Cap | None = Field(default=None, description="Orders per hour of all targets in flight.")
+    exposure: Count | None = Field(default=None, description="Orders per hour of all targets in flight.")
     money_at_risk: Positive | None = Field(default=None, description="Money at risk of all targets in flight.")
     clusters: dict[Name, ClusterCaps] = Field(default_factory=dict, max_length=1000)
     regions: dict[Name, Cap] = Field(default_factory=dict, max_length=200, description="In flight by region.")
@@ -134,20 +157,41 @@ class FleetLimits(Wire):
         rate = self.rates.get(money.currency)
         return None if rate is None else money.amount * rate
 
-    def caps(self) -> dict[str, Amount]:
-        """Every cap this names, scope to cap, in lock order. `rollback` of a cluster is among them."""
-        found: dict[str, Amount | None] = {
-            FLEET_IN_FLIGHT: self.in_flight,
-            FLEET_UNVERIFIED: self.unverified,
-            FLEET_EXPOSURE: self.exposure,
-            FLEET_MONEY: self.money_at_risk,
-        }
-        found |= {cluster_scope(name): caps.in_flight for name, caps in self.clusters.items()}
-        found |= {cluster_scope(name, "rollback"): caps.rollback for name, caps in self.clusters.items()}
-        found |= {region_scope(name): cap for name, cap in self.regions.items()}
-        found |= {pair_scope(name): pair.in_flight for name, pair in self.region_pairs.items()}
-        found |= {brand_scope(name): cap for name, cap in self.brands.items()}
+    def caps(self, size: FleetSize) -> dict[str, Amount]:
+        """Every cap this names, scope to cap, in lock order. `rollback` of a cluster is among them.
+
+        A percent rounds down and is at least 1; where nobody is (yet), it is 1.
+        """
+        found: dict[str, Amount | None] = {scope: cap.resolve(of) for scope, cap, of in self._counted(size)}
+        found |= {FLEET_EXPOSURE: self.exposure, FLEET_MONEY: self.money_at_risk}
         return {scope: cap for scope, cap in sorted(found.items()) if cap is not None}
+
+    def follows_the_fleet(self) -> bool:
+        """Whether a cap is a percent, so that it changes with the number of tenants."""
+        return any(isinstance(term, str) for _, cap, _ in self._counted(FleetSize()) for term in cap.terms)
+
+    def rollback_cap(self, cluster: str, tenants: int) -> int | None:
+        """The cap of a cluster's way back, with so many tenants there; None: nobody said."""
+        caps = self.clusters.get(cluster)
+        return caps.rollback.resolve(tenants) if caps and caps.rollback else None
+
+    def _counted(self, size: FleetSize) -> Iterator[tuple[str, Limit, int]]:
+        """Caps on a number of targets: scope, cap, and what a percent of it is of."""
+        for scope, cap in ((FLEET_IN_FLIGHT, self.in_flight), (FLEET_UNVERIFIED, self.unverified)):
+            if cap:
+                yield scope, cap, size.environments
+        for name, caps in self.clusters.items():
+            there = size.clusters.get(name, 0)
+            for scope, cap in ((cluster_scope(name), caps.in_flight), (cluster_scope(name, "rollback"), caps.rollback)):
+                if cap:
+                    yield scope, cap, there
+        for name, region_cap in self.regions.items():
+            yield region_scope(name), region_cap, size.regions.get(name, 0)
+        for name, pair in self.region_pairs.items():
+            if pair.in_flight:
+                yield pair_scope(name), pair.in_flight, sum(size.regions.get(region, 0) for region in pair.regions)
+        for name, brand_cap in self.brands.items():
+            yield brand_scope(name), brand_cap, size.brands.get(name, 0)
 
 
 def check_name(name: str) -> None:

@@ -31,10 +31,23 @@ async def stake_of(uow: UnitOfWork, rollout: uuid.UUID) -> StakeView:
 async def apply_limits(uow: UnitOfWork, name: str, spec: FleetLimits | None) -> None:
     """Put caps in force in this transaction: grants that commit after it obey them; what is out already stays out.
 
-    None takes every cap away; rollback budgets go back to their third. Raises InvalidError `invalid-limits`.
+    None takes every cap away; rollback budgets go back to their third. A percent is of the fleet as it is now; see `follow_fleet`.
+    Raises InvalidError `invalid-limits`.
     """
     check_name(name)
-    caps = (spec or FleetLimits()).caps()
+    caps = (spec or FleetLimits()).caps(await uow.budgets.fleet_size())
     tenants = await uow.budgets.rollback_scopes()
     rollback = {scope: default_rollback_cap(number) for scope, number in tenants.items()}
     await uow.budgets.set_caps(caps, rollback)
+
+
+async def follow_fleet(uow: UnitOfWork) -> bool:
+    """Work percents out anew, for the fleet as it is now; returns whether a cap changed. Nothing is locked where none does."""
+    limits = await fleet_limits(uow)
+    if not limits.follows_the_fleet():
+        return False
+    wanted = limits.caps(await uow.budgets.fleet_size())
+    if wanted.items() <= (await uow.budgets.caps()).items():
+        return False
+    await apply_limits(uow, FLEET, limits)
+    return True

@@ -8,9 +8,13 @@ import httpx
 import psycopg
 import pytest
 
+from controlplane.bootstrap import Container
+from controlplane.settings import Settings
 from tests.api.problems import pointers, problem
 from tests.plugins.api import Api
 from tests.plugins.database import Database
+from tests.support.registry import Fleet
+from workers.housekeeping import keep_caps
 
 LIMITS: dict[str, Any] = {
     "inFlight": 50,
@@ -65,6 +69,38 @@ async def test_fleet_limits_are_in_force_with_the_answer_and_gone_with_them(
         audited = connection.execute("select action from audit where action like 'limits.%' order by id").fetchall()
     assert [cap for (cap,) in logged] == [50, 10, None]
     assert [action for (action,) in audited] == ["limits.put", "limits.put", "limits.delete"]
+
+
+async def test_caps_that_are_a_percent_follow_the_fleet(admin: httpx.AsyncClient, database: Database) -> None:
+    rows = Fleet(database.owner)
+    rows.tenants([f"a{n}" for n in range(20)], labels={"brand": "acme"})
+    spec = {
+        "inFlight": ["50%", 12],
+        "clusters": {"aks-1": {"inFlight": "30%", "rollback": "20%"}},
+        "brands": {"acme": "25%"},
+    }
+    made = await admin.put("/v1/limits/fleet", json=spec)
+    assert made.json()["spec"] == made.json()["spec"] | spec
+    assert {scope: cap for scope, (cap, _) in (await budgets(admin)).items()} == {
+        "brand:acme/inFlight": "5",
+        "cluster:aks-1/inFlight": "6",
+        "cluster:aks-1/rollback": "4",
+        "fleet/inFlight": "10",
+    }
+    container = Container(Settings(database_url_engine=database.engine))
+    rows.tenants([f"b{n}" for n in range(20)], cluster="aks-2")
+    rows.run("update tenants set phase = 'offboarded' where tenant = 'a0'")
+    await keep_caps(container)
+    assert {scope: cap for scope, (cap, _) in (await budgets(admin)).items()} == {
+        "brand:acme/inFlight": "4",
+        "cluster:aks-1/inFlight": "5",
+        "cluster:aks-1/rollback": "3",
+        "fleet/inFlight": "12",
+    }
+    moves = rows.ask("select count(*) from budget_moves")
+    await keep_caps(container)
+    assert rows.ask("select count(*) from budget_moves") == moves
+    await container.close()
 
 
 async def test_a_cap_below_what_is_out_takes_nothing_back(admin: httpx.AsyncClient, database: Database) -> None:

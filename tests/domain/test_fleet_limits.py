@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from controlplane.domain.errors import InvalidError
-from controlplane.domain.fleet_limits import FleetLimits, check_name
+from controlplane.domain.fleet_limits import FleetLimits, FleetSize, check_name
 from controlplane.domain.quantities import Money
 
 PAIR = {"france": {"regions": ["francecentral", "francesouth"], "inFlight": 10}}
@@ -18,7 +18,7 @@ def limits(**spec: Any) -> FleetLimits:
 
 
 def test_nothing_is_capped_until_somebody_says_so() -> None:
-    assert limits().caps() == {}
+    assert limits().caps(FleetSize()) == {}
     assert limits().breaker.at_least == 10
 
 
@@ -32,7 +32,7 @@ def test_every_cap_is_a_budget_in_lock_order() -> None:
         regions={"westeurope": 30},
         regionPairs=PAIR,
         brands={"acme": 4},
-    ).caps()
+    ).caps(FleetSize())
     assert found == {
         "brand:acme/inFlight": 4,
         "cluster:aks-1/inFlight": 20,
@@ -45,6 +45,37 @@ def test_every_cap_is_a_budget_in_lock_order() -> None:
         "region:westeurope/inFlight": 30,
     }
     assert list(found) == sorted(found)
+
+
+SIZE = FleetSize(80, {"aks-1": 50}, {"francecentral": 30, "francesouth": 11, "westeurope": 39}, {"acme": 9})
+
+
+def test_a_percent_is_of_the_environments_that_the_budget_is_about_rounded_down_and_at_least_one() -> None:
+    found = limits(
+        inFlight="10%",
+        unverified=["25%", 15],
+        clusters={"aks-1": {"inFlight": "5%", "rollback": "50%"}, "aks-9": {"inFlight": "50%"}},
+        regions={"westeurope": "50%"},
+        regionPairs={"france": {**PAIR["france"], "inFlight": "10%"}},
+        brands={"acme": "5%"},
+    )
+    assert found.follows_the_fleet()
+    assert found.caps(SIZE) == {
+        "brand:acme/inFlight": 1,
+        "cluster:aks-1/inFlight": 2,
+        "cluster:aks-1/rollback": 25,
+        "cluster:aks-9/inFlight": 1,
+        "fleet/inFlight": 8,
+        "fleet/unverified": 15,
+        "pair:france/inFlight": 4,
+        "region:westeurope/inFlight": 19,
+    }
+    assert (found.rollback_cap("aks-1", 50), found.rollback_cap("aks-9", 50), found.rollback_cap("else", 9)) == (
+        25,
+        None,
+        None,
+    )
+    assert not limits(inFlight=3, moneyAtRisk="5").follows_the_fleet()
 
 
 def test_a_pair_is_found_by_either_region() -> None:
@@ -74,6 +105,11 @@ def test_money_is_converted_by_a_rate_and_unknown_without_one() -> None:
         ({"regionPairs": {"a": {"regions": ["x"]}}}, "at least 2"),
         ({"breaker": {"unhealthy": "0%"}}, "0%"),
         ({"breaker": {"burn": {"rate": "0.5"}}}, "greater than or equal to 1"),
+        ({"inFlight": "0%"}, "0%"),
+        ({"inFlight": ["10%", 0]}, "greater than or equal to 1"),
+        ({"inFlight": "110%"}, "above 100%"),
+        ({"inFlight": []}, "empty list"),
+        ({"exposure": "10%"}, "integer"),
         ({"inflight": 3}, "Extra"),
     ],
 )

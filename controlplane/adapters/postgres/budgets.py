@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.domain.breaker import Signs, Windows
 from controlplane.domain.exposure import FLEET_EXPOSURE, FLEET_IN_FLIGHT, FLEET_MONEY, FLEET_UNVERIFIED, Amount
+from controlplane.domain.fleet_limits import FleetSize
 from controlplane.ports.stores.budgets import BreakerRecord, BudgetRecord, InFlight
 
 from . import breakers
@@ -49,6 +51,13 @@ _ROLLBACK = text(
     where b.scope like 'cluster:%/rollback' group by b.scope
     """
 )
+_CAPS = text("select scope, cap from budgets where scope not like 'rollout:%' and cap is not null")
+_SIZE = text(
+    """
+    select e.cluster, t.region, coalesce(t.labels ->> 'brand', '') as brand, count(*) as environments
+    from environments e join tenants t on t.tenant = e.tenant where t.phase <> 'offboarded' group by 1, 2, 3
+    """
+)
 _TARGET_STATE = text("select state from targets where rollout_id = cast(:rollout as uuid) and tenant = :tenant")
 
 
@@ -70,11 +79,27 @@ class PostgresBudgets:
         scopes = (FLEET_IN_FLIGHT, FLEET_UNVERIFIED, FLEET_EXPOSURE, FLEET_MONEY)
         return InFlight(*(held.get(scope, Decimal(0)) for scope in scopes))
 
+    async def caps(self) -> dict[str, Decimal]:
+        """Caps of shared budgets."""
+        return {row.scope: row.cap for row in await self._session.execute(_CAPS)}
+
     async def set_caps(self, caps: Mapping[str, Amount], rollback: Mapping[str, Amount]) -> None:
         """Put caps in force. All shared rows are locked first, in the order in which drivers lock them."""
         wanted = {**rollback, **caps}
         await self._session.execute(_LOCK_SHARED)
         await self._session.execute(_SET_CAPS, {"scopes": list(wanted), "caps": numerics(wanted.values())})
+
+    async def fleet_size(self) -> FleetSize:
+        """Count environments."""
+        rows = (await self._session.execute(_SIZE)).all()
+
+        def by(name: str) -> Counter[str]:
+            found: Counter[str] = Counter()
+            for row in rows:
+                found[getattr(row, name)] += row.environments
+            return found
+
+        return FleetSize(sum(row.environments for row in rows), by("cluster"), by("region"), by("brand"))
 
     async def rollback_scopes(self) -> dict[str, int]:
         """Rollback budgets of clusters with how many environments are there."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from controlplane.domain.breaker import Signs, Windows
 from controlplane.domain.exposure import Amount, BreakerState
+from controlplane.domain.fleet_limits import FleetSize
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,19 @@ class BudgetStore(Protocol):
         """What a rollout holds of the fleet's budgets, as it was taken."""
         ...
 
+    async def caps(self) -> dict[str, Decimal]:
+        """The caps in force of budgets that are not a rollout's, by scope."""
+        ...
+
     async def set_caps(self, caps: Mapping[str, Amount], rollback: Mapping[str, Amount]) -> None:
         """Put these caps in force, take away those of other shared budgets, and log each change.
 
         `rollback`: caps of rollback budgets that `caps` does not name. Rows that are missing are made.
         """
+        ...
+
+    async def fleet_size(self) -> FleetSize:
+        """How many environments there are, in all, by cluster, region and brand."""
         ...
 
     async def rollback_scopes(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import cast
 
 from controlplane.domain.decide_windows import window_notes
 from controlplane.domain.emergencies import LeftOut, PlannedEmergency, check_emergency, check_size, relieved
-from controlplane.domain.exposure import Amount
+from controlplane.domain.fleet_limits import FleetLimits
 from controlplane.domain.names import canonical_json, digest_of
 from controlplane.domain.planner import plan
 from controlplane.domain.plans import Plan
@@ -37,8 +37,8 @@ from .tools import RolloutTools
 class Prepared:
     """A plan with what each of its targets would be given; `start` writes it down.
 
-    `tenants_on`: how many environments each cluster has, the base of its rollback budget. `fleet_caps`: those of the fleet limits,
-    by scope. `contents`: the bodies to store, made before the transaction, which must not wait for them; none for a preview.
+    `tenants_on`: how many environments each cluster has, the base of its rollback budget. `fleet`: the fleet
+    limits. `contents`: the bodies to store, made before the transaction, which must not wait for them; none for a preview.
     `looks`: gates that would not pass now. `durations`, `windows`: what the plan's times were made from.
     """
 
@@ -47,7 +47,7 @@ class Prepared:
     given: Mapping[str, Given]
     strategy: NamedStrategy
     tenants_on: Mapping[str, int]
-    fleet_caps: Mapping[str, Amount]
+    fleet: FleetLimits
     contents: Sequence[NewContent] = ()
     looks: tuple[PlanLook, ...] = ()
     durations: Mapping[str, PhaseDuration] = field(default_factory=dict)
@@ -74,14 +74,13 @@ async def prepare(tools: RolloutTools, ask: Ask, *, to_start: bool = True) -> Pr
     made = made.model_copy(update={"notes": (*made.notes, *(look.note() for look in looks))})
     given = {tenant: offer for tenant, offer in offered.items() if isinstance(offer, Given)}
     contents = await asyncio.to_thread(_contents, made, given) if to_start else ()
-    fleet_caps = snapshot.fleet.caps()
     return Prepared(
         ask,
         made,
         given,
         snapshot.strategy,
         snapshot.tenants_on,
-        fleet_caps,
+        snapshot.fleet,
         contents,
         looks,
         snapshot.durations,

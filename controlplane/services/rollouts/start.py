@@ -268,7 +268,7 @@ def _shared_scopes(prepared: Prepared) -> dict[str, Amount | None]:
         scopes |= dict.fromkeys(shared_scopes(target))
         back = cluster_scope(target.cluster, "rollback")
         there = prepared.tenants_on.get(target.cluster, 1)
-        scopes[back] = prepared.fleet_caps.get(back, default_rollback_cap(there))
+        scopes[back] = prepared.fleet.rollback_cap(target.cluster, there) or default_rollback_cap(there)
     return scopes
 
 
