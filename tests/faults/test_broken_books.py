@@ -263,7 +263,6 @@ async def test_a_broken_invariant_sends_its_tenant_back_alone_and_a_probe_that_c
     probes = [job for jobs in left for job in jobs if job["metadata"]["name"].startswith("probe-")]
     # a probe that was under way when its target started is fenced from then on: the cluster removes it
     assert {job["spec"]["ttlSecondsAfterFinished"] for job in probes} <= {LEFT_SECONDS}
-    assert [job["metadata"]["name"] for job in probes if not job["status"].get("completionTime")] == []
     assert field.rows.ask("select version from holds where lifted_at is null") == [("2.0",)]
     migrated = [namespace for namespace, job, code in runs_jobs.ran if job.startswith("migrate-") and code == 0]
     assert sorted(migrated) == sorted(shops)
