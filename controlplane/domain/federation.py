@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -17,6 +18,17 @@ TENANTS_CLAIM = "seawall_tenants"
 APPS_CLAIM = "seawall_apps"
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=500)]
+
+
+class NoRoleError(ForbiddenError):
+    """A person's checked token without any role that Seawall knows; `principal` says whose."""
+
+    code = "no-role"
+
+    def __init__(self, principal: Principal) -> None:
+        detail = "Your token is valid but has no role that Seawall knows (claims roles and scp). Ask for one."
+        super().__init__(detail)
+        self.principal = principal
 
 
 class Workload(Wire):
@@ -40,7 +52,7 @@ def principal_from_claims(claims: Mapping[str, Any], *, people_issuer: str, work
     """Say whom checked claims stand for.
 
     Workload rules come first and give `ci` for their apps, whatever roles the token claims. Only the issuer of people may
-    claim roles (`roles` as a list, or `scp` as words). Raises UnauthenticatedError `unknown-workload`, ForbiddenError `no-role`.
+    claim roles (`roles` as a list, or `scp` as words). Raises UnauthenticatedError `unknown-workload`, NoRoleError `no-role`.
     """
     issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
     if not subject:
@@ -66,12 +78,22 @@ def _person(claims: Mapping[str, Any], identity: str, subject: str) -> Principal
     roles = frozenset(role for role in [*_words(claims.get("roles")), *_words(claims.get("scp"))] if is_role(role))
     tenants = frozenset(_words(claims.get(TENANTS_CLAIM))) if TENANT_OWNER in roles else frozenset()
     apps = frozenset(_words(claims.get(APPS_CLAIM))) if CI in roles else frozenset()
-    if not roles:
-        detail = "Your token is valid but has no role that Seawall knows (claims roles and scp). Ask for one."
-        raise ForbiddenError(detail, code="no-role")
     name = str(claims.get("name") or claims.get("preferred_username") or subject)
     email = str(claims.get("email") or claims.get("preferred_username") or "")
-    return Principal(id=identity, name=name, email=email, kind="person", roles=roles, tenants=tenants, apps=apps)
+    issued = claims.get("iat")
+    made = Principal(
+        id=identity,
+        name=name,
+        email=email,
+        kind="person",
+        roles=roles,
+        tenants=tenants,
+        apps=apps,
+        issued_at=datetime.fromtimestamp(issued, UTC) if isinstance(issued, int | float) else None,
+    )
+    if not roles:
+        raise NoRoleError(made)
+    return made
 
 
 def _words(claim: Any) -> list[str]:

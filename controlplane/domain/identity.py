@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
@@ -117,7 +118,8 @@ type Scope = Literal["fleet", "bound"]
 class Principal(Wire):
     """Somebody whose key or token was checked. `id` is what audit rows and votes name: one person, one id.
 
-    `groups` are the approver groups of its roles; `tenants` bind `tenant-owner`, `apps` bind `ci`.
+    `groups` are the approver groups of its roles; `tenants` bind `tenant-owner`, `apps` bind `ci`. `issued_at`: when a person's token
+    was made, with the roles of that moment.
     """
 
     id: str
@@ -127,6 +129,7 @@ class Principal(Wire):
     roles: frozenset[str]
     tenants: frozenset[str] = frozenset()
     apps: frozenset[str] = frozenset()
+    issued_at: datetime | None = None
 
     @property
     def groups(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final, Literal
 
 from controlplane.domain.errors import ConflictError, FieldError, ForbiddenError, InvalidError, NotFoundError
@@ -116,6 +117,20 @@ async def void_votes_of(uow: UnitOfWork, actor: str, *, by: str, reason: str) ->
         state = (await uow.approvals.states(found.rollout_id)).get(found.gate)
         if state is None or state.verdict not in _DECIDED:
             await _take_back(uow, found, by, reason)
+            voided += 1
+    return voided
+
+
+async def void_lost_votes(uow: UnitOfWork, actor: str, groups: Collection[str], as_of: datetime) -> int:
+    """Take back what a person voted, before `as_of`, for groups that her token of that moment does not name any more. Returns how many."""
+    voided = 0
+    for found in await uow.approvals.of_actor(actor):
+        if found.group in groups or found.at is None or found.at >= as_of:
+            continue
+        await uow.rollouts.lock(found.rollout_id)
+        state = (await uow.approvals.states(found.rollout_id)).get(found.gate)
+        if state is None or state.verdict not in _DECIDED:
+            await _take_back(uow, found, actor, f"the person has no role approver:{found.group} any more")
             voided += 1
     return voided
 

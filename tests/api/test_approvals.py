@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from controlplane.adapters.identity.local_issuer import LocalIssuer
+from controlplane.bootstrap import Container
 from tests.api.problems import problem
-from tests.plugins.api import Api
+from tests.plugins.api import Api, serving, settings_for
+from tests.plugins.database import Database
 from tests.support.registry import Fleet
 
 ASKED: dict[str, Any] = {
@@ -130,3 +135,39 @@ async def test_gates_are_listed_with_their_evidence_for_who_may_see_the_app(
     assert len((await ours.get("/v1/gates")).json()["items"]) == 1
     assert (await others.get("/v1/gates")).json()["items"] == []
     problem(await others.get(f"/v1/rollouts/{rollout['id']}/gates"), 404, "not-found")
+
+
+async def test_a_person_whose_newer_token_has_lost_the_role_takes_her_votes_with_it(
+    database: Database, fleet: Fleet, rollout: dict[str, Any], tmp_path: Path
+) -> None:
+    issuer = LocalIssuer(tmp_path)
+    settings = settings_for(database).model_copy(update={"oidc_issuer": await issuer.start()})
+    now, path = int(time.time()), f"/v1/rollouts/{rollout['id']}/approvals"
+    async with serving(Container(settings)) as api:
+
+        def token(*roles: str, at: int, name: str = "ann") -> httpx.AsyncClient:
+            return api.client(issuer.sign({"sub": name, "roles": list(roles), "iat": at}))
+
+        older = token("approver:business", at=now - 60)
+        assert (await older.post(path, json=ballot(rollout))).status_code == 201
+        assert (await token("approver:business", at=now - 60, name="ben").post(path, json=ballot(rollout))).is_success
+        auditor = await api.as_("auditor")
+
+        async def in_force() -> int:
+            votes = (await auditor.get(path)).json()["items"]
+            return sum(1 for vote in votes if not vote.get("withdrawnAt"))
+
+        assert (await token("auditor", at=now - 120).get("/v1/whoami")).is_success  # an older token takes nothing back
+        assert (
+            await token("approver:business", at=now + 30).get("/v1/whoami")
+        ).is_success  # nor one that still has the role
+        assert await in_force() == 2
+        assert (await token("auditor", at=now + 40).get("/v1/whoami")).is_success
+        assert await in_force() == 1
+        problem(await token(at=now + 40, name="ben").get("/v1/whoami"), 403, "no-role")
+        assert await in_force() == 0
+        reasons = [
+            r["detail"]["reason"] for r in (await auditor.get("/v1/audit?action=rollout.withdraw")).json()["items"]
+        ]
+        assert reasons == ["the person has no role approver:business any more"] * 2
+    await issuer.stop()
