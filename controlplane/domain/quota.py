@@ -86,7 +86,8 @@ def peak_resources(
         for item in revision.objects:
             key = key_of(item)
             steady[key.identity] = largest(steady.get(key.identity, {}), judge.steady(item, scaled))
-            surge = largest(surge, judge.surge(item, scaled))
+            if item["kind"] == "Deployment":
+                surge = largest(surge, judge.surge(item, scaled))
     jobs = largest(*(add(*(judge.job(job.manifest) for job in revision.jobs)) for revision in revisions))
     return {name: amount for name, amount in add(*steady.values(), surge, jobs).items() if amount}
 
@@ -119,8 +120,8 @@ class _Judge:
             pods = self._pod(item["spec"]["jobTemplate"])
         return add(self._counts(item), pods, _storage(item))
 
-    def surge(self, item: Manifest, scaled: Mapping[tuple[str, str], int]) -> Resources:
-        return times(self._pod(item), _max_surge(item, _replicas(item, scaled))) if item["kind"] == "Deployment" else {}
+    def surge(self, deployment: Manifest, scaled: Mapping[tuple[str, str], int]) -> Resources:
+        return times(self._pod(deployment), _max_surge(deployment, _replicas(deployment, scaled)))
 
     def job(self, manifest: Manifest) -> Resources:
         parallel = int(manifest["spec"].get("parallelism", 1))

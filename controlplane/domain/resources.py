@@ -10,6 +10,7 @@ from controlplane.domain.quantities import parse_quantity
 Resources = dict[str, Decimal]
 """Base units (cores, bytes, pieces) by name, e.g. `requests.cpu`, `pods`, `count/jobs.batch`."""
 
+_ZERO = Decimal(0)
 _ALIASES = {"cpu": "requests.cpu", "memory": "requests.memory"}
 
 
@@ -23,7 +24,7 @@ def add(*amounts: Mapping[str, Decimal]) -> Resources:
     result: Resources = {}
     for one in amounts:
         for name, amount in one.items():
-            result[name] = result.get(name, Decimal(0)) + amount
+            result[name] = result.get(name, _ZERO) + amount
     return result
 
 
@@ -37,5 +38,5 @@ def largest(*amounts: Mapping[str, Decimal]) -> Resources:
     result: Resources = {}
     for one in amounts:
         for name, amount in one.items():
-            result[name] = max(result.get(name, Decimal(0)), amount)
+            result[name] = max(result.get(name, _ZERO), amount)
     return result
