@@ -21,7 +21,10 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_lengt
 
 
 class NoRoleError(ForbiddenError):
-    """A person's checked token without any role that Seawall knows; `principal` says whose."""
+    """A valid token of a person that has no role that Seawall knows (claims `roles` and `scp`): ask for one.
+
+    `principal`: whose it is.
+    """
 
     code = "no-role"
 
