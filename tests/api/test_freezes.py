@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.services.freezes import open_after_expiry
 from tests.api.problems import pointers, problem
+from tests.contract.fleets import until
 from tests.plugins.api import Api
 from tests.plugins.database import Database
 from workers.housekeeping import keep_forever
@@ -69,8 +70,7 @@ async def test_a_worker_opens_the_fleet_when_a_freeze_of_all_has_ended_by_time(
         connection.execute("update freezes set until = now() - interval '1 second'")
     draining = asyncio.Event()
     keeping = asyncio.create_task(keep_forever(api.container, draining))
-    while fleet_row(database)[0]:  # noqa: ASYNC110 -- the change is in the database
-        await asyncio.sleep(0.01)
+    await until(lambda: not fleet_row(database)[0])
     draining.set()
     await keeping
     assert fleet_row(database) == (False, 2)

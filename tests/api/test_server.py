@@ -11,6 +11,7 @@ import httpx
 import psycopg
 
 from tests.api.test_machine import free_port
+from tests.contract.fleets import until, until_read
 from tests.plugins.database import Database
 
 SERVE = "from controlplane.api.server import run; from controlplane.settings import Settings; run(Settings())"
@@ -18,13 +19,15 @@ SERVE = "from controlplane.api.server import run; from controlplane.settings imp
 
 async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
-        while process.returncode is None:
+
+        async def look() -> bool:
+            assert process.returncode is None, "the server ended"
             try:
-                if (await client.get(f"{url}/livez")).status_code == 200:
-                    return
+                return (await client.get(f"{url}/livez")).status_code == 200
             except httpx.TransportError:
-                await asyncio.sleep(0.05)
-    raise AssertionError("the server ended")
+                return False
+
+        await until_read(look)
 
 
 async def test_sigterm_lets_the_request_in_hand_finish_and_ends_with_0(database: Database) -> None:
@@ -60,10 +63,7 @@ async def test_sigterm_lets_the_request_in_hand_finish_and_ends_with_0(database:
 async def _waits(database: Database) -> None:
     """Until the server's query waits for the lock."""
     with psycopg.connect(database.owner, autocommit=True) as looker:
-        while True:
-            row = looker.execute(
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'seawall-platform'"
-            ).fetchone()
-            if row and row[0]:
-                return
-            await asyncio.sleep(0.02)
+        statement = (
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'seawall-platform'"
+        )
+        await until(lambda: looker.execute(statement).fetchone())

@@ -21,7 +21,11 @@ DISPATCHERS, TENANTS, ROUNDS = 64, 300, 5
 """96,000 ways forward; from the second round on about an eighth goes back besides, which makes more than 100,000 dispatches."""
 ROOM = 6
 """Times the limits that a rollout of the test suite has: about twenty targets a transaction."""
-PATIENCE = 1.0
+SCALE = 32
+"""Times the fleet's caps of the test suite: low ones hold everybody up, high ones hardly anybody."""
+TIMEOUTS = "-c idle_in_transaction_session_timeout=300s -c statement_timeout=300s -c lock_timeout=300s"
+"""One process plays all workers, so that a transaction may wait long for its turn: that is not what is tested here."""
+PATIENCE = 2.0
 """Seconds after which who started nobody asks again: 64 dispatchers in one process would spend it on asking otherwise."""
 
 
@@ -33,7 +37,7 @@ async def measure() -> list[Row]:
             migrate.upgrade(postgres.url())
             migrate.set_role_passwords(postgres.url(), None)
             urls = Urls(platform=postgres.url(user="sw_platform"), engine=postgres.url(user="sw_engine"))
-            database = Database(urls, pool_size=DISPATCHERS + 4)
+            database = Database(urls, pool_size=DISPATCHERS + 4, timeouts=TIMEOUTS)
             began = time.monotonic()
             tally = await play(
                 database,
@@ -44,6 +48,7 @@ async def measure() -> list[Row]:
                 every=1.0,
                 patience=PATIENCE,
                 room=ROOM,
+                scale=SCALE,
             )
             seconds = time.monotonic() - began
             await database.close()

@@ -11,10 +11,11 @@ import contextlib
 import random
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -36,6 +37,7 @@ from controlplane.domain.requests import Ask, RolloutRequest
 from controlplane.domain.rollouts import ROLLOUT_OVER
 from controlplane.ports.engine import Loaded
 from controlplane.ports.leases import HeldLease, LeaseLostError
+from controlplane.ports.uow import UnitOfWork
 from controlplane.services.dispatching import Dispatcher
 from controlplane.services.fleet import Fleet as Gate
 from controlplane.services.freezes import FreezeWish, freeze, thaw
@@ -65,6 +67,8 @@ def strategy_of(room: int) -> dict[str, Any]:
 CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
 DIES = 0.04
 """How often a process dies inside a transaction that starts somebody, and as often right after it."""
+LEASE_SECONDS = 600.0
+"""Nobody loses one by being slow, as many drivers in one process are: who dies is drawn (`DIES`), and gives its lease up to expiry."""
 HEALTHY = Judgement(Health.HEALTHY)
 
 
@@ -97,7 +101,7 @@ class Dispatching:
 
     def __init__(self, database: Database, rollout: uuid.UUID, tally: Tally, seed: int, patience: float) -> None:
         self._store = PostgresEngineStore(database)
-        self._leases = PostgresLeases(database)
+        self._leases = PostgresLeases(database, ttl=LEASE_SECONDS)
         self._database = database
         self._rollout = rollout
         self._tally = tally
@@ -212,18 +216,23 @@ async def weather(database: Database, tally: Tally, every: float, scale: int) ->
     while True:
         await asyncio.sleep(every)
         step += 1
-        async with database.platform() as uow:
-            await apply_limits(uow, "fleet", caps_at(step, scale))
+        await _insist(database, partial(apply_limits, name="fleet", spec=caps_at(step, scale)))
         tally.cap_changes += 1
         if step % 5 == 0:
-            async with database.platform() as uow:
-                made = await freeze(uow, FreezeWish(None, "a moment of peace"), actor="tests")
+            made = await _insist(database, partial(freeze, wish=FreezeWish(None, "a moment of peace"), actor="tests"))
             try:
                 await asyncio.sleep(every / 2)
             finally:  # a freeze must not outlive this, or nothing moves any more
-                async with database.platform() as uow:
-                    await thaw(uow, made.id, actor="tests")
+                await _insist(database, partial(thaw, freeze_id=made.id, actor="tests"))
             tally.freezes += 1
+
+
+async def _insist[T](database: Database, write: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+    """Write as a person who is told to try again does: among many dispatchers a lock may not come within its five seconds."""
+    while True:
+        with contextlib.suppress(DependencyError):
+            async with database.platform() as uow:
+                return await write(uow)
 
 
 async def play(
@@ -237,12 +246,14 @@ async def play(
     patience: float = 0.05,
     seed: int = 1,
     room: int = 1,
+    scale: int | None = None,
 ) -> Tally:
     """Set a fleet up and let so many dispatchers move it, each its own tenants, one release after another.
 
-    `every`: seconds between changes of all caps; `patience`: seconds after which who started nobody asks again; `room`: see `strategy_of`.
+    `every`: seconds between changes of all caps; `patience`: seconds after which who started nobody asks again; `room`: see `strategy_of`;
+    `scale`: see `caps_at`.
     """
-    scale = max(1, dispatchers // 8)
+    scale = scale or max(1, dispatchers // 8)
     set_up(rows, dispatchers, tenants_each, caps_at(0, scale))
     rows.config("strategies", "sweep", strategy_of(room))
     async with database.platform() as uow:
@@ -258,7 +269,8 @@ async def play(
             await asyncio.gather(*(one.run() for one in moving))
         finally:
             changing.cancel()
-            await asyncio.gather(changing, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await changing
         rows.run("update environments set dirty = false")
     return tally
 

@@ -20,7 +20,7 @@ from .uow import PostgresUnitOfWork
 log = structlog.get_logger(__name__)
 
 _HINT = text("select set_config('synchronous_commit', 'off', true), pg_notify('seawall_outbox', '')")
-_IDLE = "-c idle_in_transaction_session_timeout=5s -c statement_timeout=30s -c lock_timeout=5s"
+TIMEOUTS = "-c idle_in_transaction_session_timeout=5s -c statement_timeout=30s -c lock_timeout=5s"
 
 # Workers read by key. A plan that the connection keeps from when a table was small would go on reading all of it once it has grown.
 _BY_KEY = {"engine": " -c enable_seqscan=off"}
@@ -39,11 +39,12 @@ class Urls:
 
 
 class Database:
-    """Opens units of work. See `controlplane.ports.uow.Transactions`."""
+    """Opens units of work. See `controlplane.ports.uow.Transactions`. `timeouts`: PostgreSQL's own, as libpq options."""
 
-    def __init__(self, urls: Urls, *, pool_size: int = 10) -> None:
+    def __init__(self, urls: Urls, *, pool_size: int = 10, timeouts: str = TIMEOUTS) -> None:
         self._urls = urls
         self._pool_size = pool_size
+        self._timeouts = timeouts
         self._engines: dict[str, AsyncEngine] = {}
 
     def pool(self, role: str) -> AsyncEngine:
@@ -54,7 +55,11 @@ class Database:
                 raise DependencyError(
                     f"This process has no database address for the role sw_{role}.", code="database-not-configured"
                 )
-            options = {"options": _IDLE + _BY_KEY.get(role, ""), "application_name": f"seawall-{role}", **_IMPATIENT}
+            options = {
+                "options": self._timeouts + _BY_KEY.get(role, ""),
+                "application_name": f"seawall-{role}",
+                **_IMPATIENT,
+            }
             self._engines[role] = create_async_engine(
                 sqlalchemy_url(url),
                 pool_size=self._pool_size,
