@@ -26,6 +26,10 @@ def timeline(
         list[str] | None,
         typer.Option("--signal", help="A named query of the catalogue; may be given several times."),
     ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Fills a query's own placeholder: service=web. May be given several times."),
+    ] = None,
     environment: Annotated[str, typer.Option("--environment", "-e", help="Whose signals and windows.")] = "production",
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10_000, help="So many entries at most, the newest.")
@@ -42,6 +46,7 @@ def timeline(
         "since": since_of(since),
         "until": since_of(until) if until else None,
         "signal": signal or None,
+        "with": with_ or None,
         "environment": environment,
     }
     found = read(connect(), limit, asked)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import Final
 
@@ -19,6 +21,8 @@ MOST_SIGNALS: Final = 8
 MOST_SERIES: Final = 10
 """Of a fleet, the tenants with the worst values of the span are shown."""
 
+_WORD: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_]{0,62}")
+
 
 def checked_names(names: Sequence[str]) -> tuple[str, ...]:
     """Names of the catalogue, the usual ones for none. Raises InvalidError for others, and for too many."""
@@ -32,43 +36,66 @@ def checked_names(names: Sequence[str]) -> tuple[str, ...]:
     return wanted
 
 
-async def lines(
-    names: Sequence[str], tenants: Sequence[str], environment: str, span: Span, source: Metrics | str
-) -> tuple[Signal, ...]:
-    """Ask all at once. `tenants`: whom it is about; of more than ten, those with the worst values are shown.
+def checked_filling(pairs: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """What fills the queries' own placeholders, from `name=value`. Raises InvalidError.
 
-    `source`: a text says why there is none.
+    Values are plain words: what an owner writes here goes into a query that is asked with our rights.
     """
-    return tuple(await asyncio.gather(*(_line(named(name), tenants, environment, span, source) for name in names)))
+    known = {one for name in names for one in named(name).filling}
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in known or not _WORD.fullmatch(value):
+            listed = ", ".join(sorted(known)) or "none"
+            detail = f"{pair!r} fills nothing: write name=value, a word of letters, digits and -. These queries have: {listed}."
+            raise InvalidError(detail, errors=[FieldError("query/with", "fills nothing")])
+        found[name] = value
+    return found
 
 
-async def _line(query: Named, tenants: Sequence[str], environment: str, span: Span, source: Metrics | str) -> Signal:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom signals are about, when, and what fills the queries' own placeholders. Of more than ten tenants the worst are shown."""
+
+    tenants: Sequence[str]
+    environment: str
+    span: Span
+    filling: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, query: Named, tenants: Sequence[str]) -> str:
+        """The query for some of them; what counts since a wave began counts over one step here."""
+        step = self.span.step
+        filling = {**query.filling, **{k: v for k, v in self.filling.items() if k in query.filling}}
+        return fill(Question(query.query, query.window, step, filling), tenants, self.environment, step)
+
+
+async def lines(names: Sequence[str], asked: Asked, source: Metrics | str) -> tuple[Signal, ...]:
+    """Ask all at once. `source`: a text says why there is none."""
+    return tuple(await asyncio.gather(*(_line(named(name), asked, source) for name in names)))
+
+
+async def _line(query: Named, asked: Asked, source: Metrics | str) -> Signal:
     if isinstance(source, str):
         return _signal(query, source)
+    span = asked.span
     try:
-        shown = tenants if len(tenants) <= MOST_SERIES else await _worst(query, tenants, environment, span, source)
-        text = _text(query, shown, environment, span)
-        found = await source.range(text, span.since, span.until, span.step)
+        shown = asked.tenants if len(asked.tenants) <= MOST_SERIES else await _worst(query, asked, source)
+        found = await source.range(asked.text(query, shown), span.since, span.until, span.step)
     except MetricsError as error:
         return _signal(query, str(error))
-    series = _series(found, shown, environment)
+    series = _series(found, shown, asked.environment)
     return _signal(query, "" if series else "the query gives no series", series)
 
 
-async def _worst(query: Named, tenants: Sequence[str], environment: str, span: Span, source: Metrics) -> list[str]:
+async def _worst(query: Named, asked: Asked, source: Metrics) -> list[str]:
     """The tenants with the worst values of the span: one more query, so that the answer stays small whatever the fleet."""
-    inner = _text(query, tenants, environment, span)
+    span = asked.span
     over = f"[{_seconds(span.until - span.since)}:{_seconds(span.step)}]"
     pick, worst = ("topk", "max_over_time") if query.max is not None else ("bottomk", "min_over_time")
-    text = f"{pick}({MOST_SERIES}, {worst}(({inner}){over}))"
-    owners = owners_of(tenants, environment)
+    text = f"{pick}({MOST_SERIES}, {worst}(({asked.text(query, asked.tenants)}){over}))"
+    owners = owners_of(asked.tenants, asked.environment)
     found = await source.range(text, span.until, span.until, span.step)
     return sorted(filter(None, (owners.of(one.labels) for one in found)))
-
-
-def _text(query: Named, tenants: Sequence[str], environment: str, span: Span) -> str:
-    """The query as it is asked; what counts since a wave began counts over one step here."""
-    return fill(Question(query.query, query.window, span.step, query.filling), tenants, environment, span.step)
 
 
 def _series(found: Sequence[RangeSeries], tenants: Sequence[str], environment: str) -> tuple[SignalSeries, ...]:

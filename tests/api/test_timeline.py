@@ -198,6 +198,8 @@ async def test_a_source_that_is_away_is_unknown_with_its_reason_and_the_rest_is_
 @pytest.mark.parametrize(
     "params",
     [
+        {"signal": "traefik-5xx", "with": 'service=web"} or vector(1) #'},
+        {"signal": "orders", "with": "service=web"},
         {"signal": "vibes"},
         {"since": "P100D"},
         {"since": "PT1H", "until": "PT2H"},

@@ -39,7 +39,13 @@ _HALFWAY = """
     update targets set state = (array['verified','soak','pending'])[1 + position % 3];
     update targets set code = 'busy', reason = 'another change' where state = 'pending' and position % 5 = 0;
     update targets set memory = jsonb_set(memory, '{driver}', '{"samples": 3}') where position % 2 = 0;
-    vacuum analyze targets
+    insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
+    select 'rollout', cast(t.rollout_id as text), 100 + 3 * (row_number() over ()) + n,
+           'dev.seawall.rollout.' || (array['target-started','target-failed','target-rolled-back'])[n + 1] || '.v1', t.tenant,
+           '{"code": "unhealthy", "reason": "odoo-web not ready"}', now() - make_interval(secs => random() * 20000)
+    from targets t cross join generate_series(0, 2) n;
+    vacuum analyze targets;
+    vacuum analyze history
 """
 
 
@@ -82,6 +88,8 @@ async def _measure(database: Database) -> list[Row]:
         one = await _times(lambda: client.get(f"{url}/targets?tenant=t-{SIZE // 2}"), READS)
         owner = await api.as_("tenant-owner", tenants=[f"t-{SIZE // 2}"])
         owned = await _times(lambda: owner.get(f"/v1/tenants/t-{SIZE // 2}/status"), READS)
+        of_fleet = await _times(lambda: client.get("/v1/timeline?since=PT6H&limit=100"), 100)
+        of_tenant = await _times(lambda: client.get(f"/v1/timeline?since=PT6H&tenant=t-{SIZE // 2}"), 100)
         listed = await _times(lambda: client.get("/v1/rollouts"), READS)
     return [
         row("preview 10,000 targets", previews, scale=1e3, unit="ms", at_most=None, conditions=CONDITIONS),
@@ -92,6 +100,8 @@ async def _measure(database: Database) -> list[Row]:
         _p99("one tenant's target, p99", one, None),
         _p99("a tenant owner's status read, p99", owned, 10.0),
         _p99("list of rollouts, p99", listed, None),
+        _p99("page of 100 of the fleet's timeline (30,000 changes in 6 h, no metric source), p99", of_fleet, None),
+        _p99("a tenant's timeline (30,000 changes in 6 h, no metric source), p99", of_tenant, None),
     ]
 
 

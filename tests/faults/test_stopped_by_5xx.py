@@ -6,11 +6,14 @@ Everything is real but the shops' own code: kube-apiserver, worker process, Trae
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from controlplane.bootstrap import Container
 from controlplane.domain.names import digest_of
+from tests.plugins.api import serving, settings_for
 from tests.plugins.storefront import OpenStorefront
 from tests.support.charts import IMAGE
 from tests.support.processes import until
@@ -85,6 +88,27 @@ async def test_a_wave_stops_when_two_shops_answer_5xx_and_only_those_go_back(
     visited = {tenant for (tenant, status), _ in street.shops.answered.items() if status == 503}
     assert visited <= set(broken), "only a broken shop turned anybody away"
     field.check()
+    await the_timeline_tells(field, street.prometheus.url, broken[0], str(second))
+
+
+async def the_timeline_tells(field: Field, metrics: str, tenant: str, rollout: str) -> None:
+    """What the API says of a broken shop: the change, the signal after it, the way back, and the 5xx in between, on one axis."""
+    settings = settings_for(field.database).model_copy(update={"metrics_source": metrics})
+    async with serving(Container(settings)) as api:
+        client = await api.as_("operator")
+        asked = {"tenant": tenant, "since": "PT10M", "signal": "traefik-5xx", "with": "service=web"}
+        body = (await client.get("/v1/timeline", params=asked)).json()
+    mine = [e for e in reversed(body["items"]) if e["id"] == rollout]
+    changes = [e["change"] for e in mine]
+    order = [changes.index(c) for c in ("target-started", "fail", "target-rolling-back", "target-rolled-back")]
+    assert order == sorted(order), changes
+    no = mine[order[1]]
+    assert (no["role"], no["kind"]) == ("signal", "gate")
+    assert tenant in {v["tenant"] for v in no["data"]["evidence"]["values"]}
+    ((_, points),) = [(s["tenant"], s["points"]) for s in body["signals"][0]["series"]]
+    ill = [datetime.fromisoformat(at) for at, value in points if value > 0.05]
+    assert ill, "the series shows the errors"
+    assert all(at >= datetime.fromisoformat(mine[order[0]]["at"]) for at in ill)
 
 
 async def driving_after(field: Field, first: uuid.UUID, metrics: str) -> None:

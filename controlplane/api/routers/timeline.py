@@ -21,12 +21,22 @@ from controlplane.domain.names import Name
 from controlplane.domain.tenants import EnvironmentName
 from controlplane.ports.gates import Metrics
 from controlplane.services import correlation
-from controlplane.services.signal_lines import checked_names, lines
+from controlplane.services.signal_lines import Asked, checked_filling, checked_names, lines
 
 router = feature_router("look")
 Names = Annotated[
     list[str] | None,
     Query(max_length=20, description="Named queries of the catalogue; absent: errors, response time, orders."),
+]
+
+Filling = Annotated[
+    list[str] | None,
+    Query(
+        alias="with",
+        max_length=20,
+        description="Fills a query's own placeholder: service=web.",
+        examples=[["service=web"]],
+    ),
 ]
 
 
@@ -38,6 +48,7 @@ async def timeline(
     since: Since = "PT2H",
     until: Annotated[str | None, Query(max_length=64, description="As `since`; absent, or ahead of now: now.")] = None,
     signal: Names = None,
+    with_: Filling = None,
     environment: Annotated[EnvironmentName, Query(description="Whose signals and windows are shown.")] = "production",
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -48,6 +59,7 @@ async def timeline(
     """
     after: Any = decode(cursor, datetime, str, str, int)
     names = checked_names(signal or [])
+    filling = checked_filling(with_ or [], names)
     async with call.transaction(tenant) as uow:
         end = _end(until, uow.now)
         span = checked_span(parse_since(since or "PT2H", uow.now), end)
@@ -59,7 +71,7 @@ async def timeline(
     windows, notes = await correlation.calendar_entries(attached, call.container.calendars, tenant, span)
     shown: tuple[Signal, ...] = ()
     if after is None:
-        shown = await lines(names, whom, environment, span, _source(call))
+        shown = await lines(names, Asked(whom, environment, span, filling), _source(call))
     entries, more = correlation.page_of([*sources, windows], wanted)
     following = _next(request, span, entries[-1].position, limit) if more else None
     known = all(one.state == "measured" for one in shown)
