@@ -227,10 +227,11 @@ class Driver:
 
     async def _commit(self, tick: Tick) -> bool:
         """Write one tick. False: commands came first, nothing was written, decide again."""
+        issued, ended = {one.work.phase for one in tick.prepared.values()}, {done.phase for done in tick.done}
         if tick.prepared:
-            fault_point("ledger:before-issue")
+            fault_point("ledger:before-issue", issued)
         if tick.observed:
-            fault_point("ledger:before-observe")
+            fault_point("ledger:before-observe", ended)
         frozen, dispatched = self._memory.frozen, Dispatched()
         async with self._store.begin(self._lease) as tx:
             moved = [_seen(command) for command in tx.commands]
@@ -244,9 +245,9 @@ class Driver:
             return False
         self._commands = []
         if tick.prepared:
-            fault_point("ledger:after-issue")
+            fault_point("ledger:after-issue", issued)
         if tick.observed:
-            fault_point("ledger:after-observe")
+            fault_point("ledger:after-observe", ended)
         if frozen.version != self._memory.frozen.version:
             self._wake.set()  # windows may have changed with it
         self._memory.frozen = frozen

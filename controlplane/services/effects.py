@@ -82,9 +82,9 @@ class Effects:
         """One item, again and again while the cluster does not answer; every try is fenced, so repeating is safe."""
 
         async def once() -> Mapping[str, Any]:
-            fault_point("effect:before")
+            fault_point("effect:before", (job.target.phase, item.verb))
             result = await self._one(job, item)
-            fault_point("effect:after")
+            fault_point("effect:after", (job.target.phase, item.verb))
             return result
 
         return await insist(once, self._may_issue)

@@ -24,6 +24,7 @@ from controlplane.domain.work import DeliveryKind
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
 from controlplane.ports.delivery import Job, Outcome
 from controlplane.ports.engine import EndedJob
+from controlplane.ports.faults import fault_point
 from controlplane.ports.leases import HeldLease, LeaseLostError
 from controlplane.ports.meters import SILENT, Meters
 from controlplane.services.circumstances import Surveyor
@@ -249,7 +250,9 @@ class Hands:
             tried = epoch
             release = partial(cluster.release_finalizer, target.namespace, ref, Fence(epoch, str(step_id)))
             with contextlib.suppress(FencedError):
+                fault_point("effect:before", ("release",))
                 await insist(release, self._lease.may_issue)
+                fault_point("effect:after", ("release",))
                 return
 
     def _ended(self, task: asyncio.Task[None]) -> None:

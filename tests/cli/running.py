@@ -52,7 +52,7 @@ class Up:
 
     def children(self) -> dict[int, str]:
         """Process ids and command lines of everything it started, whatever group it is in."""
-        return {pid: words for pid, words in _processes().items() if str(self.data) in words or pid in self._spawned()}
+        return {pid: words for pid, words in running().items() if str(self.data) in words or pid in self._spawned()}
 
     def _spawned(self) -> set[int]:
         found = subprocess.run(
@@ -90,11 +90,11 @@ def await_ready(up: Up) -> Up:
 
 def alive(pids: dict[int, str]) -> dict[int, str]:
     """Those of these processes that still run."""
-    running = _processes()
-    return {pid: words for pid, words in pids.items() if running.get(pid) == words}
+    now = running()
+    return {pid: words for pid, words in pids.items() if now.get(pid) == words}
 
 
-def _processes() -> dict[int, str]:
+def running() -> dict[int, str]:
     """Command lines by process id, without zombies."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):

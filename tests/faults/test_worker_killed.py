@@ -6,27 +6,37 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.charts import chart, job
+from tests.support.charts import DEPLOYMENT, SERVICE, chart, job
 from tests.support.processes import until
 
 from .conftest import Field, driving, in_waves, standing_by
 
 pytestmark = pytest.mark.kill
 
-POINTS = [
-    "ledger:before-issue:2",
-    "ledger:after-issue:1",
-    "effect:before:2",
+ISSUING = ["ledger:before-issue:2", "ledger:after-issue:1", "effect:after@seal:1", "effect:before:2"]
+OBSERVING = [
     "effect:after:4",
     "ledger:before-observe:1",
     "ledger:after-observe:1",
+    "effect:after@create:1",
+    "effect:before@release:1",
+]
+GOING_BACK = [
+    "ledger:before-issue@back:1",
+    "ledger:after-issue@back:1",
+    "effect:after@seal:1",
+    "effect:before@delete:1",
+    "effect:after@delete:1",
+    "ledger:before-observe@back:1",
+    "ledger:after-observe@back:1",
 ]
 SOON = 6.0
 """Seconds until the leases of a dead worker are taken: two sweeps, a second each, and a busy machine."""
+SOON_OVER = {"soak": {"for": "PT0S", "samples": 1}}
 LONG_LEASE = {"SEAWALL_LEASE_SECONDS": "120"}
 
 
-@pytest.mark.parametrize("points", [POINTS[:3], POINTS[3:]], ids=["issuing", "observing"])
+@pytest.mark.parametrize("points", [ISSUING, OBSERVING], ids=["issuing", "observing"])
 async def test_killed_workers_lose_and_double_nothing(field: Field, points: list[str]) -> None:
     hook = job(hook="pre-install,pre-upgrade")
     extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\ndata: {a: b}\n"
@@ -35,17 +45,59 @@ async def test_killed_workers_lose_and_double_nothing(field: Field, points: list
     field.rows.release("2.0", artifact=chart({"migrate.yaml": hook}))
     names = await field.tenants(6)
     rollouts = [await field.start("1.0", "waves"), await field.start("2.0", "waves")]
-    dying = await driving(field, "worker-0", points[0])
-    for number, point in enumerate([*points[1:], ""], start=1):
-        successor = field.processes.worker(f"worker-{number}", fault=point)
-        await field.processes.ended(dying)
-        dying = successor
+    await one_after_the_other(field, points)
     assert await field.over(*rollouts) == ["succeeded", "succeeded"]
     assert set(field.targets(rollouts[1]).values()) == {"verified"}
     jobs = [one for name in names for one in await field.cluster.list_objects(name, [("batch/v1", "Job")])]
     assert len(jobs) == 6
     assert not [one for one in jobs if one["metadata"].get("finalizers")], "each Job was released"
     field.check()
+
+
+async def test_killed_workers_bring_back_whoever_was_going_back_and_nobody_else(field: Field) -> None:
+    stages = [
+        SOON_OVER | {"name": "first", "cut": {"count": 3}},
+        SOON_OVER | {"name": "rest", "cut": {"percent": "100%"}},
+    ]
+    success = {"maxFailures": 0, "progressDeadline": "PT2S"}
+    field.rows.config(
+        "strategies", "all-at-once", {"waves": stages, "limits": {"inFlight": "100%"}, "success": success}
+    )
+    extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\ndata: {a: b}\n"
+    ill = DEPLOYMENT.replace(
+        "labels: {app: web}}\n    spec", "labels: {app: web}, annotations: {seawall.test/fault: never-ready}}\n    spec"
+    )
+    assert ill != DEPLOYMENT
+    field.rows.release("1.0")
+    field.rows.release(
+        "2.0", artifact=chart({"web.yaml": ill, "service.yaml": SERVICE, "extra.yaml": extra}, base=False)
+    )
+    names = await field.tenants(5)
+    first = await field.start("1.0")
+    worker = await driving(field, "first")
+    assert await field.over(first) == ["succeeded"]
+    worker.kill()
+    second = await field.start("2.0", "all-at-once")
+    await one_after_the_other(field, GOING_BACK)
+    assert await field.over(second) == ["failed"]
+    states = field.targets(second)
+    assert sorted(states.values()) == ["cancelled", "cancelled", "rolledBack", "rolledBack", "rolledBack"]
+    for name in names:
+        maps = await field.cluster.list_objects(name, [("v1", "ConfigMap")])
+        assert "extra" not in {one["metadata"]["name"] for one in maps}, "what only 2.0 had is gone"
+        (web,) = await field.cluster.list_objects(name, [("apps/v1", "Deployment")])
+        assert "annotations" not in web["spec"]["template"]["metadata"], "it runs 1.0"
+    assert field.rows.ask("select version from holds where lifted_at is null") == [("2.0",)]
+    field.check()
+
+
+async def one_after_the_other(field: Field, points: list[str]) -> None:
+    """Workers, each of which dies at its point while the next one stands by; the last one lives."""
+    dying = await driving(field, "worker-0", points[0])
+    for number, point in enumerate([*points[1:], ""], start=1):
+        successor = field.processes.worker(f"worker-{number}", fault=point)
+        await field.processes.ended(dying)
+        dying = successor
 
 
 async def test_a_worker_that_stands_by_takes_over_from_a_killed_one_long_before_its_lease_ends(field: Field) -> None:

@@ -19,9 +19,11 @@ CLUSTER: Final = "cluster"
 _PLACES: Final = (
     "tests/cluster/",
     "tests/faults/test_broken_books.py",
+    "tests/cli/test_demo.py::test_on_the_cluster_of_a_kubeconfig",
     "tests/faults/test_cluster_troubles.py",
     "tests/faults/test_control_group.py",
     "tests/faults/test_disturbances.py",
+    "tests/faults/test_on_a_real_fleet.py",
     "tests/faults/test_operation_killed.py",
     "tests/faults/test_stopped_by_5xx.py",
     "tests/faults/test_waits_for_room.py",

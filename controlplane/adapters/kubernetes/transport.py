@@ -145,7 +145,11 @@ class Transport:
 
 def _broken(error: Exception, request: Request) -> ClusterUnavailableError:
     sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    reason = f"no answer within {request.timeout:.0f} s" if isinstance(error, TimeoutError) else f"{error!r}"
+    reason = (
+        f"no answer within {request.timeout:.0f} s"
+        if isinstance(error, TimeoutError)
+        else str(error) or type(error).__name__
+    )
     advice = "Look at the object before repeating." if sent and request.mutates else "Repeat it."
     detail = f"Could not {request.what}: {reason}. {advice}"
     return ClusterUnavailableError(detail, extra={"sent": sent})

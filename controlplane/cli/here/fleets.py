@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from controlplane.adapters.embedded.processes import Child, accepts
+from controlplane.cli.failures import UsageError
 from controlplane.domain.errors import DependencyError
 
 from .ports import kept_port
@@ -161,11 +162,13 @@ def install_fence(clusters: Path, name: str) -> None:
 
 
 def kubeconfig_of(environ: dict[str, str] | None = None) -> Path:
-    """The file that $KUBECONFIG names, or kubectl's default. Raises DependencyError (`no-kubeconfig`)."""
-    given = (environ or dict(os.environ)).get("KUBECONFIG") or "~/.kube/config"
+    """The file that $KUBECONFIG names, or kubectl's default. Raises UsageError."""
+    set_to = (os.environ if environ is None else environ).get("KUBECONFIG")
+    given = set_to or "~/.kube/config"
     path = Path(given).expanduser()
     if not path.is_file():
-        raise DependencyError(f"There is no kubeconfig {given}. Set KUBECONFIG to one file.", code="no-kubeconfig")
+        what = f"KUBECONFIG names {given}, and there is no such file." if set_to else f"There is no kubeconfig {given}."
+        raise UsageError(what, "Set KUBECONFIG to one file (no list), or choose another fleet with --fleet.")
     return path
 
 
@@ -177,7 +180,7 @@ def ended(child: Child) -> DependencyError:
 
 
 def _current_context(kubeconfig: Path) -> tuple[str, str]:
-    """The current context's name and its server's address. Raises DependencyError (`no-kubeconfig`)."""
+    """The current context's name and its server's address. Raises UsageError."""
     import yaml
 
     try:
@@ -185,7 +188,11 @@ def _current_context(kubeconfig: Path) -> tuple[str, str]:
         name = content["current-context"]
         context = next(c["context"] for c in content["contexts"] if c["name"] == name)
         server = next(c["cluster"]["server"] for c in content["clusters"] if c["name"] == context["cluster"])
-    except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
-        detail = f"{kubeconfig} has no current context that can be used. `kubectl config use-context` sets one."
-        raise DependencyError(detail, code="no-kubeconfig") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"{kubeconfig} can't be read as a kubeconfig.", "Set KUBECONFIG to one that kubectl reads."
+        ) from error
+    except (KeyError, TypeError, StopIteration) as error:
+        what = f"{kubeconfig} has no current context that can be used."
+        raise UsageError(what, "`kubectl config use-context` sets one.") from error
     return str(name), str(server)
