@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import yaml
 
 from controlplane.adapters.nats import NatsRole
 from controlplane.domain.events import CloudEvent
@@ -14,7 +15,7 @@ from controlplane.services.events.receive import receive
 from controlplane.services.keys import KeyWish, issue_key
 from tests.plugins.bus import NatsFixture
 from tests.support.history_checker import Pause
-from tests.support.processes import until
+from tests.support.processes import tail, until
 
 from .conftest import Field, driving, in_waves, standing_by
 
@@ -122,6 +123,25 @@ async def test_an_older_worker_leaves_newer_plans_to_a_newer_one(playground: Fie
     await driving(playground, "newer")
     assert await playground.over(newer, older) == ["succeeded", "succeeded"]
     assert {c.worker for c in playground.processes.claims() if c.rollout == str(newer)} == {"newer"}
+    playground.check()
+
+
+async def test_a_worker_told_to_serve_some_clusters_leaves_the_others_rollouts_to_those_who_serve_them(
+    playground: Field,
+) -> None:
+    access = yaml.safe_load(playground.processes.clusters.read_text())
+    playground.processes.clusters.write_text(yaml.safe_dump({**access, "aks-2": access["aks-1"]}))
+    playground.rows.release("1.0")
+    await playground.tenants(2)
+    rollout = await playground.start("1.0")
+    elsewhere = playground.processes.start("elsewhere", "work", {}, "--clusters", "aks-2")
+    await until(lambda: "worker started" in tail(elsewhere), what="it has started")
+    tried = "select due_at < now() - interval '3 seconds' from rollouts where id = %s"
+    await until(lambda: playground.rows.ask(tried, rollout) == [(True,)], what="it had time to take it")
+    assert playground.processes.claims() == []
+    playground.processes.start("here", "work", {}, "--clusters", "aks-1,aks-2")
+    assert await playground.over(rollout) == ["succeeded"]
+    assert {claim.worker for claim in playground.processes.claims()} == {"here"}
     playground.check()
 
 

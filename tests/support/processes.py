@@ -68,10 +68,10 @@ class Processes:
             await asyncio.sleep(0.02)
         return f"http://{listen}"
 
-    def start(self, name: str, command: str, env: Mapping[str, str]) -> Child:
-        """Start one process under a name that is its log's too."""
+    def start(self, name: str, command: str, env: Mapping[str, str], *words: str) -> Child:
+        """Start one process under a name that is its log's too; `words` follow the command."""
         assert name not in self.children, f"{name} was started already"
-        argv = [sys.executable, "-m", "controlplane.cli", command]
+        argv = [sys.executable, "-m", "controlplane.cli", command, *words]
         child = Child(name, argv, self.folder / f"{name}.log", env={**self._environment(), **env})
         self.children[name] = child
         return child
