@@ -34,7 +34,7 @@ SAYS: Final[Mapping[Kind, str]] = {
     "revision-unknown": "An app runs what the registry has never heard of; it is now a revision, not verified.",
     "namespace-missing": "The namespace is not in the cluster; its targets are deferred.",
     "namespace-replaced": "Another namespace stands under the name; its targets are deferred.",
-    "tenant-unknown": "A namespace of this installation belongs to no tenant in the registry; nothing touches it.",
+    "tenant-unknown": "A namespace of this installation belongs to no tenant in the registry; nothing touches it. Onboarding takes it back.",
 }
 """What each difference means, and what became of it."""
 

@@ -17,7 +17,7 @@ from tests.plugins.bus import NatsFixture
 from tests.plugins.database import Database
 from tests.support.processes import Processes, until
 
-from .conftest import Field, clusters_file, driving, field_of, in_waves, standing_by
+from .conftest import Field, clusters_file, driving, field_of, in_waves
 from .test_parts_away import on_bus, outbox
 
 pytestmark = pytest.mark.kill
@@ -87,12 +87,12 @@ async def test_a_newer_worker_takes_over_in_the_middle_what_an_older_one_began_a
     await field.tenants(5)
     older = await field.start("1.0", "one-by-one")
     field.rows.run("update rollouts set schema_version = 0 where id = %s", older)
-    before = await driving(field, "before", SEAWALL_PLAN_SCHEMA="0")
+    before = await driving(field, "before", fault="effect:before:9", SEAWALL_PLAN_SCHEMA="0")
     newer = await field.start("2.0", "one-by-one")
-    await until(lambda: verified(field, older) >= 2, what="the older worker is in the middle of it")
+    await field.processes.ended(before)
+    assert 1 <= verified(field, older) < 5, "the older worker died in the middle of it"
     assert field.state(newer) == "planned", "it is newer than what that worker understands"
-    await standing_by(field, "after")
-    before.kill()
+    field.processes.worker("after")
     assert await field.over(older, newer) == ["succeeded", "succeeded"]
     drove = {(claim.worker, claim.rollout) for claim in field.processes.claims()}
     assert drove >= {("before", str(older)), ("after", str(older)), ("after", str(newer))}

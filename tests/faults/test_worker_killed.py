@@ -32,7 +32,6 @@ GOING_BACK = [
 ]
 SOON = 6.0
 """Seconds until the leases of a dead worker are taken: two sweeps, a second each, and a busy machine."""
-SOON_OVER = {"soak": {"for": "PT0S", "samples": 1}}
 LONG_LEASE = {"SEAWALL_LEASE_SECONDS": "120"}
 
 
@@ -55,17 +54,14 @@ async def test_killed_workers_lose_and_double_nothing(field: Field, points: list
 
 
 async def test_killed_workers_bring_back_whoever_was_going_back_and_nobody_else(field: Field) -> None:
-    stages = [
-        SOON_OVER | {"name": "first", "cut": {"count": 3}},
-        SOON_OVER | {"name": "rest", "cut": {"percent": "100%"}},
-    ]
-    success = {"maxFailures": 0, "progressDeadline": "PT2S"}
-    field.rows.config(
-        "strategies", "all-at-once", {"waves": stages, "limits": {"inFlight": "100%"}, "success": success}
-    )
+    soak = {"soak": {"for": "PT2M", "samples": 1}}
+    waves = [{"name": "first", "cut": {"count": 3}, **soak}, {"name": "rest", "cut": {"percent": "100%"}, **soak}]
+    limits = {"limits": {"inFlight": "100%"}, "success": {"maxFailures": 0}}
+    field.rows.config("strategies", "all-at-once", {"waves": waves, **limits})
     extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\ndata: {a: b}\n"
+    faults = "{seawall.test/fault: crash-after-ready, seawall.test/delay: 3s}"
     ill = DEPLOYMENT.replace(
-        "labels: {app: web}}\n    spec", "labels: {app: web}, annotations: {seawall.test/fault: never-ready}}\n    spec"
+        "metadata: {labels: {app: web}}", f"metadata: {{labels: {{app: web}}, annotations: {faults}}}"
     )
     assert ill != DEPLOYMENT
     field.rows.release("1.0")

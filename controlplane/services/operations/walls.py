@@ -236,7 +236,7 @@ async def _adopt(run: Run, cluster: Cluster, job: WallJob) -> NamespaceView:
         )
     other = view.annotations.get(INSTALLATION_ANNOTATION)
     if run.specs[at.tenant].adopt != "if-identical" or other not in (None, str(run.installation)):
-        raise _foreign(at, other)
+        raise _foreign(at, other, str(run.installation))
     found = [d for one in job.objects for d in differences(_content(one), await _read(run, cluster, at, one))]
     if found:
         detail = f"Namespace {at.namespace} differs from the walls in {len(found)} places, first {found[0]}."
@@ -254,7 +254,13 @@ async def _read(run: Run, cluster: Cluster, at: TakenEnvironment, manifest: Mani
     return await run.call(lambda: cluster.get(at.namespace, ref))
 
 
-def _foreign(at: TakenEnvironment, installation: str | None) -> ConflictError:
+def _foreign(at: TakenEnvironment, installation: str | None, ours: str) -> ConflictError:
+    if installation == ours:
+        return ConflictError(
+            f"Namespace {at.namespace} exists on cluster {at.cluster} and this Seawall made it for a tenant that the registry has "
+            "lost (a restored backup?); nothing was written to it. Onboard with adopt: if-identical to take it back.",
+            code="namespace-lost",
+        )
     whose = "another Seawall's" if installation else "not Seawall's"
     return ConflictError(
         f"Namespace {at.namespace} exists on cluster {at.cluster} and is {whose}; nothing was written to it. "

@@ -10,8 +10,8 @@ import pytest
 
 from controlplane.domain.errors import ConflictError, InvalidError, SeawallError
 from controlplane.domain.tiers import ClusterSpec, TierSpec
-from controlplane.domain.walls_objects import Place, wall_objects
-from controlplane.ports.clusters import Fence
+from controlplane.domain.walls_objects import Place, namespace_annotations, namespace_labels, wall_objects
+from controlplane.ports.clusters import Fence, NamespaceView
 from controlplane.ports.leases import HeldLease
 from controlplane.ports.stores.operations import OperationRecord
 from controlplane.services.onboarding import batch_onboard, onboard
@@ -149,6 +149,41 @@ async def test_a_namespace_that_differs_is_refused_with_the_first_difference_and
     view = await works.cluster.read_namespace("acme-fr")
     assert view is not None
     assert view.epoch == 0
+
+
+async def _lost(works: Works, name: str) -> NamespaceView:
+    """A namespace that this installation made, sealed at epoch 9, for a tenant of which the registry has no row any more."""
+    async with works.transactions.engine() as uow:
+        installation = str(await uow.tenants.installation())
+    labels = namespace_labels(Place(name, "production", name))
+    made = await works.cluster.create_namespace(name, labels, namespace_annotations(installation, str(uuid.uuid4()), 1))
+    fence = Fence(9, "a step that the registry lost")
+    await works.cluster.seal(name, made.uid, fence)
+    tier = TierSpec(quota={"requests.cpu": "2", "requests.memory": "4Gi", "pods": "20"})
+    for manifest in wall_objects(Place(name, "production", name), tier, ClusterSpec.model_validate({"region": "west"})):
+        await works.cluster.apply(name, manifest, fence, "platform")
+    return made
+
+
+async def test_a_namespace_of_a_tenant_that_the_registry_lost_is_named_as_such_and_taken_back_on_request(
+    works: Works,
+) -> None:
+    for name in ("acme-fr", "acme-de"):
+        await _lost(works, name)
+    refused = await works.finish(await accepted(works, "acme-fr"))
+    assert refused.problem is not None
+    assert refused.problem["code"] == "namespace-lost"
+    assert "adopt: if-identical" in refused.problem["detail"]
+    before = await works.cluster.read_namespace("acme-de")
+    assert before is not None
+    taken = await works.finish(await accepted(works, "acme-de", adopt="if-identical"))
+    assert taken.state == "succeeded"
+    view = await works.cluster.read_namespace("acme-de")
+    assert view is not None
+    assert view.uid == before.uid
+    assert view.epoch > 9, "the registry continues above what it had forgotten"
+    stored = works.fleet.ask("select uid, epoch from environments where tenant = 'acme-de'")
+    assert stored == [(view.uid, view.epoch)]
 
 
 async def test_an_onboarding_waits_until_a_terminating_namespace_is_gone(works: Works) -> None:
