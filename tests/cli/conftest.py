@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.api import Api
+from tests.support.forked import Forked
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class Cli:
 
     async def __call__(self, *words: str, stdin: str = "", **environ: str) -> Result:
         """Run one command to its end."""
+        if words and words[0] in _STARTS_OTHERS:
+            return await self._python(words, stdin, environ)
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin.encode())
+            given.seek(0)
+            process = Forked(words, given.fileno(), out.fileno(), err.fileno(), self.environ_with(environ))
+            code = await ended(process)
+            out.seek(0)
+            err.seek(0)
+            return Result(code, out.read().decode(), err.read().decode())
+
+    async def _python(self, words: Sequence[str], stdin: str, environ: dict[str, str]) -> Result:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -52,6 +65,21 @@ class Cli:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SEAWALL_")}
         kept["PATH"] = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
         return {**kept, "XDG_CONFIG_HOME": str(self.home), "COLUMNS": "100", **self.environ, **more}
+
+
+_STARTS_OTHERS = frozenset({"up", "demo"})
+"""Commands that start processes of their own: they begin as a user's do, with Python itself."""
+
+
+async def ended(process: Forked) -> int:
+    """Wait for the end of a process; gives its exit code."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process.fileno(), over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(process.fileno())
+    return process.wait()
 
 
 type MakeCli = Callable[..., Awaitable[Cli]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from controlplane.services.rollouts.start import plan_and_start
 from controlplane.services.rollouts.tools import RolloutTools
 from tests.contract.fleets import deployer, fresh_name
 from tests.plugins.database import Database
+from tests.support.forked import SIMULATED, ForkedChild
 from tests.support.history_checker import History, Pause, check_history, read_history
 from tests.support.processes import Processes, tail, until
 from tests.support.registry import Fleet
@@ -150,8 +150,7 @@ async def field(
 @contextlib.asynccontextmanager
 async def simulated_field(database: Database, folder: Path) -> AsyncIterator[Field]:
     """Over a simulated fleet in a process of its own, where the API server is not what is tested."""
-    argv = [sys.executable, "-m", "controlplane.adapters.simulated", "--listen", "127.0.0.1:0"]
-    fleet = Child("simulated fleet", argv, folder / "fleet.log")
+    fleet = ForkedChild("simulated fleet", ["--listen", "127.0.0.1:0"], folder / "fleet.log", module=SIMULATED)
     try:
         await until(lambda: "listening on" in tail(fleet), what="the simulated fleet listens")
         address = tail(fleet).partition("listening on ")[2].split()[0]

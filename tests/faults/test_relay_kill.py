@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from controlplane.adapters.nats import NatsRole
 from controlplane.adapters.postgres.database import Database, Urls
 from tests.plugins.bus import NatsFixture
 from tests.plugins.database import Database as DatabaseUrls
+from tests.support.forked import ForkedChild
 from tests.support.registry import Fleet
 from tests.waiting import until
 
@@ -39,8 +39,7 @@ class World:
             "SEAWALL_NATS_CREDENTIALS": str(self.nats.seeds[NatsRole.RELAY]),
             "SEAWALL_FAULT": fault,
         }
-        argv = [sys.executable, "-m", "controlplane.cli", "relay"]
-        child = Child("relay", argv, self.folder / f"relay-{len(self.children)}.log", env=env)
+        child = ForkedChild("relay", ["relay"], self.folder / f"relay-{len(self.children)}.log", env=env)
         self.children.append(child)
         return child
 

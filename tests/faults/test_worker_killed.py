@@ -56,7 +56,7 @@ async def test_killed_workers_lose_and_double_nothing(field: Field, points: list
 async def test_killed_workers_bring_back_whoever_was_going_back_and_nobody_else(field: Field) -> None:
     soak = {"soak": {"for": "PT2M", "samples": 1}}
     waves = [{"name": "first", "cut": {"count": 3}, **soak}, {"name": "rest", "cut": {"percent": "100%"}, **soak}]
-    limits = {"limits": {"inFlight": "100%"}, "success": {"maxFailures": 0}}
+    limits = {"limits": {"inFlight": "100%"}, "success": {"maxFailures": 0, "progressDeadline": "PT8S"}}
     field.rows.config("strategies", "all-at-once", {"waves": waves, **limits})
     extra = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\ndata: {a: b}\n"
     faults = "{seawall.test/fault: crash-after-ready, seawall.test/delay: 3s}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import orjson
 
 from controlplane.adapters.embedded.processes import Child, free_port
 from tests.plugins.database import Database
+from tests.support.forked import ForkedChild
 from tests.support.history_checker import Claim
 
 LEASE_SECONDS = 4.0
@@ -71,8 +71,7 @@ class Processes:
     def start(self, name: str, command: str, env: Mapping[str, str], *words: str) -> Child:
         """Start one process under a name that is its log's too; `words` follow the command."""
         assert name not in self.children, f"{name} was started already"
-        argv = [sys.executable, "-m", "controlplane.cli", command, *words]
-        child = Child(name, argv, self.folder / f"{name}.log", env={**self._environment(), **env})
+        child = ForkedChild(name, [command, *words], self.folder / f"{name}.log", env={**self._environment(), **env})
         self.children[name] = child
         return child
 
