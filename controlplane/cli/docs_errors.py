@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import pkgutil
 from collections.abc import Iterator
@@ -47,14 +48,15 @@ def error_codes() -> str:
     )
 
 
-def codes() -> list[Code]:
+@functools.cache
+def codes() -> tuple[Code, ...]:
     """Every code, once: the shortest sentence of those said with it."""
     found: dict[str, Code] = {}
     for one in [*_of_classes(), *_of_calls(), *BY_VALUE]:
         known = found.get(one.code)
         if known is None or (bool(one.says), -len(one.says)) > (bool(known.says), -len(known.says)):
             found[one.code] = one
-    return sorted(found.values())
+    return tuple(sorted(found.values()))
 
 
 def _classes() -> dict[str, type[SeawallError]]:
