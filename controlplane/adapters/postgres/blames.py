@@ -18,21 +18,22 @@ from controlplane.ports.stores.blames import BlameRecord, SettledRow
 from .json_text import as_json
 
 _STARTED = "dev.seawall.rollout.target-started.v1"
-WHAT = "concat_ws(' ', r.kind, 'of', r.app, nullif(r.release_version, ''), '(' || right(h.subject_id, 8) || ')')"
-"""How a rollout is named to people; of a query with `history h` and `rollouts r`."""
+WHAT = "concat_ws(' ', r.kind, 'of', r.app, nullif(r.release_version, ''), '(' || right(cast(r.id as text), 8) || ')')"
+"""How a rollout is named to people; of a query with `rollouts r`."""
 # A rollout is found by the index of tenants, then read whole by its key. A cluster's or tier's change reaches who is on it today.
 _TOUCHES = text(
     f"""
     with mine as (
-        select distinct h.subject_id from history h
-        where h.tenant = any(:tenants) and h.at between :since and :until and h.subject_kind = 'rollout' and h.type = '{_STARTED}'
+        select 'rollout/' || r.id as change, {WHAT} as what, cast(r.id as text) as subject_id from rollouts r
+        where r.id in (
+            select cast(h.subject_id as uuid) from history h
+            where h.tenant = any(:tenants) and h.at between :since and :until and h.subject_kind = 'rollout' and h.type = '{_STARTED}')
     ), places as (
         select e.tenant, e.cluster, t.tier from environments e join tenants t using (tenant) where e.tenant = any(:tenants)
     )
     select change, what, tenant, at from (
-        select 'rollout/' || h.subject_id as change, {WHAT} as what, h.tenant, h.at
+        select mine.change, mine.what, h.tenant, h.at
         from mine join history h on h.subject_kind = 'rollout' and h.subject_id = mine.subject_id
-        join rollouts r on r.id = cast(mine.subject_id as uuid)
         where h.type = '{_STARTED}' and h.at between :since and :until
         union all
         select 'tenant/' || h.subject_id || '@' || h.seq, 'change of tenant ' || h.subject_id, h.tenant, h.at
@@ -55,7 +56,7 @@ _TOUCHES = text(
         where h.subject_kind = 'upgrade' and h.subject_id in (select cluster from places) and h.at between :since and :until
           and h.type = 'dev.seawall.upgrade.began.v1'
     ) touched
-    order by at desc, change, tenant limit :most
+    order by at desc limit :most
     """  # noqa: S608 -- constants
 )
 _SETTLED = text(
