@@ -185,6 +185,29 @@ async def test_an_open_breaker_holds_it_whatever_else_it_may_pass(stage: Stage) 
     await stage.command(slow, "abort", inFlight="finish")
 
 
+async def test_a_cap_of_the_fleet_holds_it_until_there_is_room(stage: Stage) -> None:
+    slow = await fleet(stage, freezes=True)
+    stage.rows.run("update budgets set cap = 2, version = version + 1 where scope = 'fleet/inFlight'")
+    rollout = await urgent(stage, "tenant=fr-1")
+    for command, state in (("pause", "paused"), ("resume", "running")) * 3:  # each passes over what could start
+        await stage.command(rollout, command)
+
+        async def there(state: str = state) -> bool:
+            return stage.state(rollout) == state
+
+        await until_read(there)
+    assert stage.rows.ask("select state from waves where rollout_id = %s", rollout) == [("running",)]
+    await stage.command(rollout, "pause")
+    assert stage.targets(rollout) == {"fr-1": "pending"}
+    assert stage.rows.ask("select count(*) from steps where subject_id = %s", rollout) == [(0,)]
+    assert stage.rows.ask("select reserved from budgets where scope = 'fleet/inFlight'") == [(2,)]
+    stage.rows.run("update budgets set cap = 3, version = version + 1 where scope = 'fleet/inFlight'")
+    await stage.command(rollout, "resume")
+    assert await stage.over(rollout) == "succeeded"
+    assert stage.targets(slow) == {"it-1": "soak", "it-2": "soak"}
+    await stage.command(slow, "abort", inFlight="finish")
+
+
 async def test_what_may_not_be_left_out_is_refused_before_anything_starts(stage: Stage) -> None:
     slow = await fleet(stage, maxTargets=1)
     before = stage.rows.ask("select count(*) from rollouts")
