@@ -30,6 +30,7 @@ BROKEN = "planted-broken-secret-52de"
 SOURCE = "planted-source-secret-c04b"
 TYPO = "sw_planted-mistyped-key-0000000000000000000000000"
 GUESS = "planted-guessed-code-aa17"
+SIGNATURE = "planted0container0signature0e6b2"
 
 
 @dataclass
@@ -141,7 +142,10 @@ async def test_no_planted_secret_is_found_where_it_does_not_belong(
         processes.extra |= environment(playground, collector)
         first = await first_key(playground)
         processes.relay(**on_bus(nats, NatsRole.RELAY))
-        await standing_by(playground, "worker", SEAWALL_LOG_FORMAT="console", **on_bus(nats, NatsRole.WORK))
+        kept_outside = outside(tmp_path / "outside")
+        await standing_by(
+            playground, "worker", SEAWALL_LOG_FORMAT="console", **kept_outside, **on_bus(nats, NatsRole.WORK)
+        )
         url = await processes.api()
         issued = await use(playground, places, url, first)
         await until(lambda: outbox(playground) == 0, what="the relay empties the outbox")
@@ -154,9 +158,18 @@ async def test_no_planted_secret_is_found_where_it_does_not_belong(
         places.kept["traces"] = b"".join(collector.bodies)
     places.dump(database.owner)
     places.files("log", processes.folder, pattern="*.log")
+    places.files("break-glass", Path(kept_outside["SEAWALL_BREAKGLASS"]), pattern="*")
     places.files("stream", nats.server.store, pattern="*")
     seeds = {f"seed of {role.value}": path.read_text() for role, path in nats.seeds.items()}
-    planted = {"hook": HOOK, "password": PASSWORD, "broken": BROKEN, "source": SOURCE, "typo": TYPO, "guess": GUESS}
+    planted = {
+        "hook": HOOK,
+        "password": PASSWORD,
+        "broken": BROKEN,
+        "source": SOURCE,
+        "typo": TYPO,
+        "guess": GUESS,
+        "signature": SIGNATURE,
+    }
     assert places.found({**planted, **seeds, "key": first, "issued": issued}) == []
     # The search finds what is there: the issued key's hash where it belongs, the rollout's traces, streams and logs.
     assert digest_of_secret(issued).encode() in places.kept["table api_keys"]
@@ -165,6 +178,21 @@ async def test_no_planted_secret_is_found_where_it_does_not_belong(
     assert b"driving" in places.kept["log worker.log"]
     assert b"Task exception was never retrieved" not in places.kept["log worker.log"]
     assert b"can't be signed" in places.kept["log relay.log"]
+    assert b"blobs-unavailable" in places.kept["log worker.log"]
+    assert b"kubectl apply" in places.kept["break-glass README.txt"]
+
+
+def outside(folder: Path) -> dict[str, str]:
+    """Places for break-glass files: a folder, and a container that is away, with a signature in a file."""
+    secrets = folder / "secrets"
+    secrets.mkdir(parents=True)
+    (secrets / "sas").write_text(f"sv=2026-06-06&sr=c&sp=rwdl&se=2099-01-01T00%3A00%3A00Z&sig={SIGNATURE}")
+    return {
+        "SEAWALL_BREAKGLASS": str(folder / "kept"),
+        "SEAWALL_BREAKGLASS_CONTAINER": "https://127.0.0.1:9/account/breakglass",
+        "SEAWALL_BREAKGLASS_SAS": "sas",
+        "SEAWALL_SECRETS": str(secrets),
+    }
 
 
 def environment(playground: Field, collector: Collector) -> dict[str, str]:
