@@ -158,13 +158,17 @@ class Gatekeeper:
         return ({**kept, "judgement": judged.detail} if judged.detail else kept), judged
 
     async def _weighed(self, key: GateKey, judged: Judged) -> Judged:
-        """A verdict after it was asked whether another change made the tenants ill that it names: what is not ours is `unknown`."""
+        """A verdict after it was asked whether another change made the tenants ill that it names: what is not ours is `unknown`.
+
+        For as long as the wave bears disturbances; then it counts, whoever did it: the tenants must not stay ill for ever.
+        """
         if judged.verdict is not Verdict.FAIL or not judged.tenants or key.place == "before":
             self._named.pop(key, None)
             return judged
         known, now = self._named.get(key, {}), self._now()
         ill = self._named[key] = {tenant: known.get(tenant, now) for tenant in judged.tenants}
-        if not self._news(key, judged):
+        limit = self._memory.plan.waves[key.wave].success.disturbance_limit
+        if not self._news(key, judged) or now >= min(ill.values()) + limit:
             return judged
         try:
             others = await self._docket.weigh(ill)

@@ -223,6 +223,20 @@ async def test_a_campaign_that_goes_on_is_waited_out_and_then_the_rollout_goes_o
     assert "campaign stocktaking" in (await heard(both, "tenant", "a", "fellIll"))["reason"]
 
 
+async def test_a_campaign_is_not_waited_out_for_longer_than_the_wave_bears_disturbances(
+    both: Stage, errors: QueryApi
+) -> None:
+    success = {**WATCHED["success"], "disturbanceLimit": "PT1S"}
+    both.rows.config("strategies", "watched", {**WATCHED, "success": success})
+    marked = {"effect": "none", "marks": "campaign", "selector": "tenant in (a,b,c,d)", "ics": ics(event(-1, 3600))}
+    both.rows.config("calendars", "summer-sale", marked)
+    other = await changed_too(both)
+    errors.answer = failing
+    assert await both.over(other) == "failed"
+    assert states(both, other, ILL) == {"rolledBack"}
+    assert told(both, "rollout", other, "acquitted")[0]["act"] == "held"
+
+
 @pytest.mark.parametrize("how", ["tied", "shown"])
 async def test_a_vote_that_may_stop_nobody_is_told_and_the_failures_count_where_they_happened(
     both: Stage, errors: QueryApi, how: str
