@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from controlplane.domain.calendars import CalendarSpec
-from controlplane.domain.changes import Told
+from controlplane.domain.changes import RolloutFacts, tell
 from controlplane.domain.correlation import (
     Entry,
     Position,
@@ -26,7 +26,6 @@ from controlplane.ports.stores.correlation import IllnessRecord, VerdictRecord
 from controlplane.ports.stores.looks import ChangeRecord
 from controlplane.ports.stores.windows import Attachments
 from controlplane.ports.uow import UnitOfWork
-from controlplane.services.looks import explained
 from controlplane.services.windows import attach, worked_of
 
 MOST_WINDOWS: Final = 200
@@ -48,9 +47,10 @@ async def recorded(uow: UnitOfWork, wanted: Wanted) -> list[list[Entry]]:
     if wanted.tenant is not None and await uow.tenants.get(wanted.tenant) is None:
         raise NotFoundError(f"There is no tenant {wanted.tenant!r} that you may see.")
     page = (wanted.tenant, wanted.span, wanted.after, wanted.limit + 1)
-    history = await explained(uow, await uow.correlation.history(*page))
+    history = await uow.correlation.history(*page)
+    rollouts = await uow.correlation.rollouts({one.id for one in history if one.kind == "rollout"})
     return [
-        [_changed(record, told) for record, told in history],
+        [_changed(record, rollouts.get(record.id) if record.kind == "rollout" else None) for record in history],
         [_said(one) for one in await uow.correlation.verdicts(*page)],
         [_ill(one) for one in await uow.correlation.ill(*page)],
     ]
@@ -114,8 +114,9 @@ def _event(one: Named, effect: str, span: Span) -> Entry:
     )
 
 
-def _changed(record: ChangeRecord, told: Told) -> Entry:
+def _changed(record: ChangeRecord, rollout: RolloutFacts | None) -> Entry:
     word = record.type.split(".")[-2]
+    told = tell(record.kind, record.id, word, record.tenant, record.data, rollout)
     return Entry(
         at=record.at,
         role=role_of(record.kind, word),

@@ -64,6 +64,7 @@ def test_each_post_asks_for_an_idempotency_key(described: dict[str, Any]) -> Non
 NEVER_CHANGES = {
     "/v1/artifacts/{digest}",  # what a digest names
     "/v1/tenants/{tenant}/environments/{environment}/backups/{backup_id}",  # a backup, but for being checked later
+    "/v1/tenants/{tenant}/environments/{environment}/restore-drills/{drill_id}",  # a drill
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.domain.changes import RolloutFacts
 from controlplane.domain.correlation import Position, Span
 from controlplane.domain.health import Health
 from controlplane.ports.stores.correlation import IllnessRecord, VerdictRecord
@@ -91,6 +92,10 @@ _ILL = text(
     order by e.health_at desc, (e.tenant || '/' || e.environment) collate "C" desc limit :limit
     """
 )
+_ROLLOUTS = text(
+    "select cast(id as text) as id, app, release_version as version, kind, environment, state"
+    " from rollouts where id = any(cast(:ids as uuid[]))"
+)
 _NAMES = text("select tenant from environments where environment = :environment order by tenant")
 
 
@@ -123,6 +128,11 @@ class PostgresCorrelation:
         """Environments that are ill."""
         values = {**_values(tenant, span, after, limit), "ill": Health.UNHEALTHY.value}
         return [IllnessRecord(*row) for row in await self._session.execute(_ILL, values)]
+
+    async def rollouts(self, ids: Collection[str]) -> Mapping[str, RolloutFacts]:
+        """What they are."""
+        rows = await self._session.execute(_ROLLOUTS, {"ids": sorted(ids)}) if ids else ()
+        return {row.id: RolloutFacts(*row) for row in rows}
 
     async def tenants(self, environment: str) -> Sequence[str]:
         """Names of all."""

@@ -65,13 +65,14 @@ async def timeline(
         span = checked_span(parse_since(since or "PT2H", uow.now), end)
         wanted = correlation.Wanted(tenant, span, after, limit)
         sources = await correlation.recorded(uow, wanted)
+    source = _source(call) if after is None else "series come with the first page"
     async with call.platform() as uow:  # calendars are nobody's own; the caller's right to the tenant was checked above
         attached = await uow.windows.attachments([tenant] if tenant else [], environment)
-        whom = [tenant] if tenant else await uow.correlation.tenants(environment)
+        whom = [tenant] if tenant else [] if isinstance(source, str) else await uow.correlation.tenants(environment)
     windows, notes = await correlation.calendar_entries(attached, call.container.calendars, tenant, span)
     shown: tuple[Signal, ...] = ()
     if after is None:
-        shown = await lines(names, Asked(whom, environment, span, filling), _source(call))
+        shown = await lines(names, Asked(whom, environment, span, filling), source)
     entries, more = correlation.page_of([*sources, windows], wanted)
     following = _next(request, span, entries[-1].position, limit) if more else None
     known = all(one.state == "measured" for one in shown)

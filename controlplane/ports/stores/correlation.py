@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from controlplane.domain.changes import RolloutFacts
 from controlplane.domain.correlation import Position, Span
 from controlplane.ports.stores.looks import ChangeRecord
 
@@ -61,6 +62,10 @@ class CorrelationStore(Protocol):
 
     async def ill(self, tenant: str | None, span: Span, after: Position | None, limit: int) -> Sequence[IllnessRecord]:
         """Environments that are ill, at the time they were last looked at."""
+        ...
+
+    async def rollouts(self, ids: Collection[str]) -> Mapping[str, RolloutFacts]:
+        """What these rollouts are, by id; neither where they are nor how they stand, which would cost a look at all their targets."""
         ...
 
     async def tenants(self, environment: str) -> Sequence[str]:
