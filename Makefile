@@ -40,7 +40,7 @@ format: setup ## Fix what can be fixed
 
 test: check ## Everything: lint, types, tests on real PostgreSQL, JetStream and kube-apiserver
 	@$(BIN)/python -m controlplane.adapters.kubernetes.local --build
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --durations=25
 
 demo: setup ## A fleet of 24 tenants, a good and a bad release, live (FLEET=simulated|local|kubeconfig)
 	@$(BIN)/seawall demo --fleet $(FLEET)

@@ -39,7 +39,7 @@ def deploy(
     from .client import connect
     from .output import say, stdout
     from .rollout import body_of
-    from .screens import plan_screen
+    from .screens import plan_screen, tenants
     from .watching import watch_rollout
 
     client = connect()
@@ -49,7 +49,7 @@ def deploy(
     plan = client.post("/v1/rollouts:preview", body)
     stdout().print(plan_screen(plan, client.fleet))
     if not yes:
-        typer.confirm(f"Start it on {plan['targets']} tenants?", abort=True, err=True)
+        typer.confirm(f"Start it on {tenants(plan['targets'])}?", abort=True, err=True)
     word = {"acceptNoWayBack": accept_no_way_back} if accept_no_way_back else {}
     made = client.post("/v1/rollouts", {**body, **word, "ifPlanHash": plan["planHash"]})
     if no_wait:

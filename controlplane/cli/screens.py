@@ -21,12 +21,17 @@ _WAVE_WORDS = {"done": "passed", "failed": "HALTED", "pending": "", "gating": "w
 _WAVE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "soaking": "cyan", "judging": "cyan"}
 
 
+def tenants(count: int) -> str:
+    """`1 tenant`, `4 tenants`."""
+    return f"{count} tenant" if count == 1 else f"{count} tenants"
+
+
 def headline(view: Mapping[str, Any], fleet: str) -> Text:
     """`odoo/17.0.5  deploy ...c2d4  24 tenants  strategy careful@1  running        fleet: SIMULATED`."""
     from rich.text import Text
 
     what = view.get("release") or view.get("app") or ""
-    line = Text.assemble((str(what), "bold"), f"  rollout {short_id(view['id'])}  {view['targets']} tenants  ")
+    line = Text.assemble((str(what), "bold"), f"  rollout {short_id(view['id'])}  {tenants(view['targets'])}  ")
     line.append(f"strategy {view['strategy']}  ")
     line.append(str(view["state"]), style=_STYLES.get(str(view["state"]), "cyan"))
     if view.get("emergency"):
@@ -102,7 +107,7 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
     from rich.text import Text
 
     head = Text.assemble(
-        (str(plan.get("release") or plan["kind"]), "bold"), f"  {plan['targets']} tenants  strategy {plan['strategy']}"
+        (str(plan.get("release") or plan["kind"]), "bold"), f"  {tenants(plan['targets'])}  strategy {plan['strategy']}"
     )
     if fleet:
         head.append("      fleet: ").append(fleet, style="bold magenta")
@@ -126,7 +131,7 @@ def plan_screen(plan: Mapping[str, Any], fleet: str) -> Group:
 def rule_line(rule: Mapping[str, Any]) -> str:
     """A risk rule that applied: which, what it does to how many, and why."""
     names = _few([str(name) for name in rule["examples"]])
-    return f"{rule['rule']} ({rule['effect']}, {rule['tenants']} tenants: {names}): {rule['reason']}"
+    return f"{rule['rule']} ({rule['effect']}, {tenants(rule['tenants'])}: {names}): {rule['reason']}"
 
 
 def _lane_lines(lane: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -179,7 +184,7 @@ def _stake(now: Json) -> str:
 def _waiting_line(one: Json) -> Text:
     until = f" until {when(one['until'])}" if one.get("until") else ""
     who = f"; {one['who']} can act" if one.get("who") else ""
-    count = f" ({one['targets']} tenants)" if one.get("targets") else ""
+    count = f" ({tenants(one['targets'])})" if one.get("targets") else ""
     return labelled("waits for", f"{one['gate']}: {one['reason']}{until}{count}{who}", "yellow")
 
 
