@@ -127,6 +127,10 @@ _PHASE_TIMES = text(
         ) r on r.id = t.rollout_id
         where t.state = 'stuck' and t.memory ->> 'wayBack' <> 'reapply'
         order by t.ended_at desc limit 2000
+    ), drilled as (
+        select d.ended_at - d.started_at as span from restore_drills d
+        join tenant_apps a on (a.tenant, a.environment, a.app) = (d.tenant, d.environment, :app)
+        where d.result = 'succeeded' order by d.ended_at desc limit 2000
     ), took as (
         select phase, last - first as span from steps_of
         union all select 'preflight', min(first) - started_at from steps_of group by rollout_id, tenant, started_at
@@ -134,6 +138,7 @@ _PHASE_TIMES = text(
         union all select 'detection', first - started_at from went_back
         union all select 'back', ended_at - first from went_back
         union all select 'restore', span from by_hand
+        union all select 'restore', span from drilled
     ), seconds as (
         select phase, greatest(extract(epoch from span), 0) as seconds from took where span is not null
     )
@@ -234,7 +239,7 @@ class RolloutFactsQueries:
         """Percentiles over the newest 2,000 verified, and 2,000 rolled back, targets of the newest 20 rollouts.
 
         `restore`: of the newest 200 rollouts, because it is rare: from the moment that a target without a plain way back got stuck until
-        its tenant was verified again, the people's time included.
+        its tenant was verified again, the people's time included; and the newest 2,000 restore drills that succeeded.
         """
         rows = await self._all(_PHASE_TIMES, app=app)
         return [PhaseTimes(r["phase"], float(r["took"][0]), float(r["took"][1]), r["samples"]) for r in rows]

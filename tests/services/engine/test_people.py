@@ -142,6 +142,18 @@ async def test_a_stuck_tenant_is_freed_by_a_retry_of_a_person(stage: Stage) -> N
     )
     assert times["restore"].samples == 1
     assert times["restore"].p90 == pytest.approx(float(took))
+    for drill, minutes, result in (("d1", 30, "succeeded"), ("d2", 600, "failed")):
+        stage.rows.run(
+            "insert into restore_drills (tenant, environment, id, started_at, ended_at, result, note, reported_by)"
+            " values ('a', 'production', %s, now() - make_interval(mins => %s), now(), %s, '', 'mia')",
+            drill,
+            minutes,
+            result,
+        )
+    async with stage.transactions.engine() as uow:
+        drilled = {t.phase: t for t in await uow.rollouts.phase_times("odoo")}["restore"]
+    assert drilled.samples == 2
+    assert drilled.p90 == pytest.approx(float(took) + 0.9 * (1800 - float(took)), rel=0.01)
     clean(stage)
 
 
