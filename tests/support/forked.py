@@ -221,10 +221,17 @@ def _fork(line: socket.socket, lines: dict[int, socket.socket], listener: socket
     except BaseException:  # noqa: BLE001 -- the end of the process, as the interpreter would say it
         traceback.print_exc()
     finally:
+        _finish()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def _finish() -> None:
+    """What an interpreter does at its end: wait for threads, then call what asked to be called, such as the exporter of spans."""
+    threading._shutdown()  # type: ignore[attr-defined]  # as Py_FinalizeEx does; pools of threads end here
+    atexit._run_exitfuncs()
 
 
 def _become(request: Request, fds: Sequence[int]) -> int:
