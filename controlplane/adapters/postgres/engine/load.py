@@ -39,7 +39,9 @@ _TARGETS = text(
     """
     select t.tenant, t.environment, t.wave, t.position, t.state, t.code, t.reason, t.base_revision, t.revision, t.attempt,
            t.epoch, t.since, t.started_at, t.ended_at, t.memory, e.namespace
-    from targets t join environments e using (tenant, environment)
+    from targets t, lateral (
+      select namespace from environments where (tenant, environment) = (t.tenant, t.environment) offset 0 -- one look by key for each
+    ) e
     where t.rollout_id = :id order by t.wave, t.position
     """
 )

@@ -40,12 +40,11 @@ _LOCK = text(
           and o.memory #> '{driver,lent}' is not null
         limit 1
       ) as lent_by
-    from environments e
-    join tenants t using (tenant)
-    join tenant_apps a on a.tenant = e.tenant and a.environment = e.environment and a.app = :app
-    join targets mine on mine.rollout_id = :id and mine.tenant = e.tenant
+    from environments e, -- the others one look by key for each: without statistics the planner would compare each with each
+      lateral (select phase from tenants where tenant = e.tenant offset 0) t,
+      lateral (select * from tenant_apps where (tenant, environment, app) = (e.tenant, e.environment, :app) offset 0) a,
+      lateral (select memory from targets where (rollout_id, tenant) = (:id, e.tenant) offset 0) mine
     where e.environment = :environment and e.tenant = any(:tenants)
-      and t.tenant = any(:tenants) and a.tenant = any(:tenants) and mine.tenant = any(:tenants)
     for update of e skip locked
     """
 )
