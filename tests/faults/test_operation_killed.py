@@ -6,12 +6,11 @@ import uuid
 
 import pytest
 
-from controlplane.adapters.embedded.processes import Child
 from controlplane.services.onboarding import batch_onboard
 from tests.cluster.objects import fresh_name
 from tests.plugins.operations import ndjson, spec
 from tests.support.charts import DEPLOYMENT, chart
-from tests.support.processes import tail, until
+from tests.support.processes import until
 
 from .conftest import Field
 
@@ -52,13 +51,9 @@ async def test_an_onboarding_survives_the_kill_of_its_worker_at_every_step(field
     field.rows.release("1.0", chart({"web.yaml": web}, base=False))
     names = [fresh_name("shop") for _ in range(3)]
     operation = await batch(field, names)
-    dying: Child | None = None
-    for number, point in enumerate([*POINTS, ""]):
-        worker = field.processes.worker(f"worker-{number}", fault=point)
-        if dying is not None:
-            await field.processes.ended(dying)
-        await until(lambda w=worker: "worker started" in tail(w), what="it has started")  # type: ignore[misc]
-        dying = worker
+    for number, point in enumerate(POINTS):
+        await field.processes.ended(field.processes.worker(f"worker-{number}", fault=point))
+    field.processes.worker("heir")
     await until(lambda: state(field, operation) in ("succeeded", "failed"), 120, "the onboarding is over")
     problems = field.rows.ask("select tenant, problem from operation_items where problem is not null")
     assert (state(field, operation), problems) == ("succeeded", [])
