@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -102,6 +103,10 @@ class Database:
                     await _hint(session)
         except (OperationalError, InterfaceError) as error:
             raise unavailable(error) from error
+        except InternalError as error:
+            if isinstance(error.orig, ReadOnlySqlTransaction):  # a standby that is about to be promoted
+                raise unavailable(error) from error
+            raise
         except PoolTimeoutError as error:
             raise DependencyError(
                 "All connections to PostgreSQL are in use; try again in a moment.", code="database-busy"

@@ -1,8 +1,9 @@
-"""Transactions: what a caller is told when the pool is empty."""
+"""Transactions: what a caller is told when the pool is empty, or the server takes no writes."""
 
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from controlplane.adapters.postgres.database import Database, Urls
 from controlplane.domain.errors import DependencyError
@@ -18,4 +19,14 @@ async def test_when_every_connection_is_in_use_the_caller_is_told_to_come_again(
             async with pools.platform():
                 pass
     assert caught.value.code == "database-busy"
+    await pools.close()
+
+
+async def test_a_standby_that_is_not_promoted_yet_is_a_part_that_is_away_and_no_bug(database: DatabaseUrls) -> None:
+    pools = Database(Urls(engine=database.engine))
+    with pytest.raises(DependencyError) as caught:
+        async with pools.engine() as uow:
+            await uow.session.execute(text("set transaction read only"))  # as all transactions of a standby are
+            await uow.session.execute(text("update budgets set reserved = 0"))
+    assert caught.value.code == "database-unavailable"
     await pools.close()

@@ -38,7 +38,9 @@ async def test_a_tenant_costs_the_same_few_reads_however_many_others_the_rollout
     await stage.tenants([f"t{number:03}" for number in range(TENANTS)])
     stage.rows.release("1.0")
     rollout = await stage.start("1.0", "narrow")
-    stage.rows.run("analyze")  # or else a run of all tests leaves statistics of empty tables, by which any index is as good as another
+    stage.rows.run(
+        "analyze"
+    )  # or else a run of all tests leaves statistics of empty tables, by which any index is as good as another
     before = await rows_read(stage)
     sweep = asyncio.create_task(stage.worker("two").sweep_forever())
     assert await stage.over(rollout, 120) == "succeeded"
