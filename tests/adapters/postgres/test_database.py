@@ -22,11 +22,15 @@ async def test_when_every_connection_is_in_use_the_caller_is_told_to_come_again(
     await pools.close()
 
 
+async def write_to_a_standby(pools: Database) -> None:
+    async with pools.engine() as uow:
+        await uow.session.execute(text("set transaction read only"))  # as all transactions of a standby are
+        await uow.session.execute(text("update budgets set reserved = 0"))
+
+
 async def test_a_standby_that_is_not_promoted_yet_is_a_part_that_is_away_and_no_bug(database: DatabaseUrls) -> None:
     pools = Database(Urls(engine=database.engine))
     with pytest.raises(DependencyError) as caught:
-        async with pools.engine() as uow:
-            await uow.session.execute(text("set transaction read only"))  # as all transactions of a standby are
-            await uow.session.execute(text("update budgets set reserved = 0"))
+        await write_to_a_standby(pools)
     assert caught.value.code == "database-unavailable"
     await pools.close()
