@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.adapters.postgres.engine.rows import memory_of, target_of
-from controlplane.adapters.postgres.uow import as_json
+from controlplane.adapters.postgres.json_text import as_json
 from controlplane.domain.admission import ClusterFacts, EnvironmentRow
 from controlplane.domain.consequences import consequence_of
 from controlplane.domain.counts import Counts

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.ports.stores.configuration import ConfigRecord
 
+from .json_text import as_json
+
 _COLUMNS = "v.kind, v.name, v.version, v.spec, v.digest, v.created_at, v.created_by"
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('config/' || :kind || '/' || :name, 0))")
 _CURRENT = text(
@@ -84,8 +86,6 @@ class PostgresConfiguration:
 
     async def put(self, record: ConfigRecord) -> None:
         """Store and put in force."""
-        from .uow import as_json
-
         await self._session.execute(_INSERT, {**vars(record), "spec": as_json(record.spec)})
         await self._session.execute(_POINT, {"kind": record.kind, "name": record.name, "version": record.version})
 

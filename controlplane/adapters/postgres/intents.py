@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.errors import ConflictError
 from controlplane.ports.stores.intents import IntentKey, StoredAnswer
 
+from .json_text import as_json
+
 # Kept 24 hours, as the API promises.
 _AS = text("select set_config('seawall.principal', :principal, true)")
 _EXPIRE = text(
@@ -58,8 +60,6 @@ class PostgresIntents:
 
     async def complete(self, key: IntentKey, answer: StoredAnswer) -> None:
         """Store the answer."""
-        from .uow import as_json
-
         values = {"status": answer.status, "headers": as_json(answer.headers), "body": as_json(answer.body)}
         await self._session.execute(_COMPLETE, {**vars(key), **values})
 

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.ports.stores.releases import ArtifactRecord, HoldRecord, ReleasePosition, ReleaseRecord
 
+from .json_text import as_json
+
 _PUT_ARTIFACT = text(
     "insert into artifacts (digest, media_type, size, content, created_at, created_by)"
     " values (:digest, :media_type, :size, :content, :created_at, :created_by) on conflict do nothing returning true"
@@ -68,8 +70,6 @@ class PostgresReleases:
 
     async def add(self, record: ReleaseRecord) -> bool:
         """Store a release."""
-        from .uow import as_json
-
         return bool((await self._session.execute(_ADD, {**vars(record), "spec": as_json(record.spec)})).scalar())
 
     async def get(self, app: str, version: str) -> ReleaseRecord | None:

@@ -43,8 +43,6 @@ from .sessions import PostgresSessions
 from .tenants import PostgresTenants
 from .windows import PostgresWindows
 
-__all__ = ["PostgresUnitOfWork", "as_json"]
-
 _RECORD = text(
     """
     insert into history (subject_kind, subject_id, seq, type, tenant, data, at)

@@ -15,7 +15,7 @@ from controlplane.ports.health import Part
 from .database import Database
 from .engine_timeline import TIMELINE
 from .health import SECONDS
-from .uow import as_json
+from .json_text import as_json
 
 _TELL = text(
     f"""

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controlplane.adapters.postgres.uow import as_json
+from controlplane.adapters.postgres.json_text import as_json
 from controlplane.domain.consequences import Consequence, consequence_of
 from controlplane.domain.counts import GroupCount
 from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
