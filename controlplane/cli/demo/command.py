@@ -20,7 +20,7 @@ Data = Annotated[Path, typer.Option("--data", help="Folder for the demo's data; 
 _MARK = "seawall-demo"
 _DEADLINE = {"simulated": "PT6S"}
 _REAL_DEADLINE = "PT45S"
-"""Without progress for so long a target has failed: a real API server on a small, busy machine needs more than a simulation: with 20 s a good target failed now and then."""
+"""Without progress for so long a target has failed. On a small, busy machine with a real API server a good one needed more than 20 s now and then."""
 
 
 def register(app: typer.Typer) -> None:
