@@ -93,9 +93,13 @@ def surge_of(used: Iterable[Mapping[str, Decimal]], at_once: int, share: Decimal
 
 
 def short_of(room: Room, needed: Mapping[str, Decimal], keep: Decimal = Decimal(0)) -> dict[str, Shortfall]:
-    """What does not fit, by name, when the share `keep` of the allocatable must stay free."""
+    """What does not fit, by name, when the share `keep` of the allocatable must stay free; who needs nothing is never short."""
     free = {name: room.free[name] - room.allocatable[name] * keep for name in COUNTED}
-    return {name: Shortfall(needed[name], free[name]) for name in COUNTED if needed.get(name, Decimal(0)) > free[name]}
+    return {
+        name: Shortfall(needed[name], free[name])
+        for name in COUNTED
+        if needed.get(name, Decimal(0)) > max(free[name], Decimal(0))
+    }
 
 
 def _takes_pods(node: Manifest) -> bool:

@@ -49,9 +49,21 @@ class World:
 
 
 def bind(admin: Kube, home: str, name: str, role: str, subject: Json) -> None:
+    """Give `subject` a role in `home`, and wait until the API server's authorizer has heard of it."""
     role_ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
     body = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name}}
     admin.make(f"{RBAC}/namespaces/{home}/rolebindings", {**body, "roleRef": role_ref, "subjects": [subject]})
+    person = subject["name"] if subject["kind"] == "User" else f"system:serviceaccount:{home}:{subject['name']}"
+    await_true(lambda: may_patch(admin, home, person), f"{person} has the role {role}")
+
+
+def may_patch(admin: Kube, home: str, user: str) -> bool:
+    """Whether the authorizer lets `user` change ConfigMaps in `home`."""
+    asked = {"namespace": home, "verb": "patch", "resource": "configmaps"}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    answer = admin.make(path, {**review, "spec": {"user": user, "resourceAttributes": asked}})
+    return bool(answer["status"]["allowed"])
 
 
 def service_account(admin: Kube, home: str, name: str) -> Json:

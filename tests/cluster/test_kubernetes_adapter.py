@@ -25,6 +25,7 @@ from tests.contract.fleets import (
     config_map,
     deployment,
     fence,
+    fenced,
     fresh_name,
     notes,
     sealed_namespace,
@@ -260,6 +261,7 @@ async def test_the_audit_log_shows_each_write_with_its_epoch_and_that_stale_ones
     for _ in range(2):
         await fleet.cluster.apply(home.name, wanted, fence(3))
     await fleet.cluster.seal(home.name, home.uid, fence(4))
+    await until_read(lambda: fenced(fleet, home.name, epoch=3))
     with pytest.raises(FencedError):
         await fleet.cluster.apply(home.name, config_map(a="stale"), fence(3))
     await fleet.write(home.name, unmarked(config_map(b="theirs")), "kubectl")

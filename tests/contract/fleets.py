@@ -19,7 +19,7 @@ from controlplane.domain.names import (
     OPERATION_ANNOTATION,
     STEP_ANNOTATION,
 )
-from controlplane.ports.clusters import Cluster, Fence, Manifest, NamespaceView
+from controlplane.ports.clusters import Cluster, Fence, FencedError, Manifest, NamespaceView
 
 _serial = itertools.count(1)
 _RUN = f"{time.time_ns() // 1_000_000 % 10_000_000:07d}"
@@ -97,6 +97,15 @@ def notes(operation: str = "op-1") -> dict[str, str]:
 def fence(epoch: int = 1, step: str = "step-1") -> Fence:
     """A writer's right."""
     return Fence(epoch, step, "rev-1")
+
+
+async def fenced(fleet: Fleet, namespace: str, epoch: int = 1) -> bool:
+    """Whether a seal above `epoch` acts: a real cluster's admission hears of it some milliseconds later."""
+    try:
+        await fleet.cluster.apply(namespace, config_map("probe"), fence(epoch))
+    except FencedError:
+        return True
+    return False
 
 
 async def sealed_namespace(fleet: Fleet, epoch: int = 1) -> NamespaceView:

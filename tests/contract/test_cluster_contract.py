@@ -22,6 +22,7 @@ from tests.contract.fleets import (
     config_map,
     deployment,
     fence,
+    fenced,
     fresh_name,
     job,
     notes,
@@ -112,15 +113,6 @@ async def test_a_seal_of_another_uid_is_refused_as_replaced(fleet: Fleet) -> Non
     seen = await fleet.cluster.read_namespace(home.name)
     assert seen is not None
     assert seen.epoch == 1
-
-
-async def fenced(fleet: Fleet, namespace: str) -> bool:
-    """Whether the seal acts: a real cluster's admission hears of it some milliseconds later."""
-    try:
-        await fleet.cluster.apply(namespace, config_map("probe"), fence(1))
-    except FencedError:
-        return True
-    return False
 
 
 async def test_every_stale_write_is_fenced_after_a_higher_seal(fleet: Fleet) -> None:

@@ -72,6 +72,14 @@ def test_what_is_short_says_by_how_much_and_what_must_stay_free_counts() -> None
     assert {name: (s.needed, s.free) for name, s in short.items()} == {"requests.cpu": (D(3), D(2))}
 
 
+def test_who_needs_nothing_is_not_short_though_more_is_asked_for_than_there_is() -> None:
+    count = counted([node("n1", cpu="1")], [])
+    count.pod(pod("", cpu="2"))
+    assert count.room().free["requests.cpu"] == D(-1)
+    assert short_of(count.room(), {"requests.cpu": D(0)}) == {}
+    assert set(short_of(count.room(), {"requests.cpu": D("0.1")})) == {"requests.cpu"}
+
+
 @given(
     pods=st.lists(st.tuples(st.sampled_from(["n1", "n2", "", "other"]), st.integers(1, 4000)), max_size=30),
     seed=st.randoms(),

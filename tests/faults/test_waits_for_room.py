@@ -49,6 +49,18 @@ def asking_for_a_cpu() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "before"}, "spec": spec}
 
 
+async def running(admin: Kube, name: str) -> None:
+    """What runs in a tenant's namespace before the wave, counted by its quota."""
+    admin.make(f"/api/v1/namespaces/{name}/pods", asking_for_a_cpu())
+    path = f"/api/v1/namespaces/{name}/resourcequotas/seawall"
+    await until(lambda: used(admin.read(path)) == "1", what="the quota counts the pod")
+
+
+def used(found: dict[str, Any]) -> str:
+    """The processors that a quota says are requested."""
+    return str(found.get("status", {}).get("used", {}).get("requests.cpu", ""))
+
+
 async def test_a_wave_waits_for_room_on_the_nodes_and_says_how_much_is_missing(field: Field, cordoned: Kube) -> None:
     field.rows.release("1.0")
     (name,) = await field.tenants(1)
@@ -57,7 +69,7 @@ async def test_a_wave_waits_for_room_on_the_nodes_and_says_how_much_is_missing(f
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}}
     await field.cluster.apply(name, quota, Fence(1, f"onboard-{name}"), "platform")
     # what runs there already asks for as much again; it has been waiting for a node since before the wave
-    cordoned.make(f"/api/v1/namespaces/{name}/pods", asking_for_a_cpu())
+    await running(cordoned, name)
     gate = {"capacity": {"interval": "PT1S"}}
     wave = {"name": "all", "cut": {"percent": "100%"}, "before": [gate], **SOON}
     field.rows.config("strategies", "roomy", {"waves": [wave]})
@@ -94,7 +106,7 @@ async def test_before_each_target_only_the_one_whose_quota_is_short_waits_and_al
     roomy, tight = await field.tenants(2)
     for name, cpu in ((roomy, "4"), (tight, "1500m")):
         await field.cluster.apply(name, quota(cpu), Fence(1, f"onboard-{name}"), "platform")
-        admin.make(f"/api/v1/namespaces/{name}/pods", asking_for_a_cpu())
+        await running(admin, name)
     prometheus.page = "# TYPE db_used_ratio gauge\ndb_used_ratio 0.97\n"
     await prometheus.sees("db_used_ratio")
     full: dict[str, Any] = {"query": "max(db_used_ratio)", "max": 0.8, "samples": 1}
