@@ -256,6 +256,7 @@ async def test_the_audit_log_shows_each_write_with_its_epoch_and_that_stale_ones
     fleet: KubernetesFleet, control_plane: LocalControlPlane
 ) -> None:
     home = await sealed_namespace(fleet, epoch=3)
+    await fleet.cluster.apply(home.name, config_map("probe"), fence(3))  # sent until the deployer's rights have settled
     wanted = config_map(a="1")
     wanted["metadata"]["annotations"] = {STEP_ANNOTATION: "step-9"}
     for _ in range(2):
