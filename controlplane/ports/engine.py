@@ -189,10 +189,8 @@ class EngineStore(Protocol):
         """Read the calendars in force and whose they are, worked out over the horizon."""
         ...
 
-    async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:
-        """Read contents by hash."""
-        ...
-
-    async def given(self, asks: Sequence[Ask], app: str) -> Mapping[Ask, Given]:
-        """Read what revisions gave: content and inventory. A revision that isn't stored is left out."""
+    async def stored(
+        self, contents: Sequence[Ask], revisions: Sequence[Ask], app: str
+    ) -> tuple[Mapping[Ask, Rendered], Mapping[Ask, Given]]:
+        """Read contents by hash, and what revisions gave: content and inventory. What isn't stored is left out."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,13 +51,11 @@ class Preparer:
         self._migrates = migrates
 
     async def prepare(self, targets: Sequence[TargetNow]) -> tuple[dict[str, Prepared], list[Faulty]]:
-        """Prepare targets, by tenant: two reads at once for all of them; and say of which the content is missing."""
+        """Prepare targets, by tenant: one read for all of them; and say of which the content is missing."""
         if not targets:
             return {}, []
-        contents, given = await asyncio.gather(
-            self._store.contents([_new(t) for t in targets]),
-            self._store.given([ask for t in targets for ask in _revisions(t)], self._app),
-        )
+        revisions = [ask for t in targets for ask in _revisions(t)]
+        contents, given = await self._store.stored([_new(t) for t in targets], revisions, self._app)
         contents = {ask: self._marked(ask, rendered) for ask, rendered in contents.items()}
         given = {ask: Given(one.revision, self._marked(ask, one.rendered), one.inventory) for ask, one in given.items()}
         prepared: dict[str, Prepared] = {}

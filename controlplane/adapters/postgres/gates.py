@@ -13,6 +13,7 @@ from controlplane.domain.engine import Decision, Memory
 from controlplane.domain.gating import GateJudged, GateKey, GateNow, Verdict, gates_of_target
 from controlplane.ports.gates import Vote
 
+from .batch import Batch
 from .database import Database
 from .json_text import as_json
 
@@ -68,11 +69,11 @@ class PostgresVotes:
         return [Vote(r.person, r.approver_group, r.plan_hash, r.at, r.reason, r.word, frozenset(r.names)) for r in rows]
 
 
-async def write_gates(session: AsyncSession, rollout_id: uuid.UUID, decision: Decision) -> None:
+def write_gates(batch: Batch, rollout_id: uuid.UUID, decision: Decision) -> None:
     """Write what gates said, with the evidence."""
     each = {gate.key: (gate, change) for gate, change in decision.gates if gate.key.tenant}
     if each:
-        await _write_each(session, rollout_id, list(each.values()))
+        _write_each(batch, rollout_id, list(each.values()))
     for gate, change in decision.gates:
         if gate.key.tenant:
             continue
@@ -90,12 +91,10 @@ async def write_gates(session: AsyncSession, rollout_id: uuid.UUID, decision: De
             "since": gate.since,
             "until": gate.until,
         }
-        await session.execute(_WRITE, values | said | {"evidence": as_json(dict(change.evidence))})
+        batch.add(_WRITE, values | said | {"evidence": as_json(dict(change.evidence))})
 
 
-async def _write_each(
-    session: AsyncSession, rollout_id: uuid.UUID, judged: Sequence[tuple[GateNow, GateJudged]]
-) -> None:
+def _write_each(batch: Batch, rollout_id: uuid.UUID, judged: Sequence[tuple[GateNow, GateJudged]]) -> None:
     """Verdicts for single targets, in one statement."""
     gates = [gate for gate, _ in judged]
     values = {
@@ -110,7 +109,7 @@ async def _write_each(
         "until": [g.until for g in gates],
         "evidences": [as_json(dict(change.evidence)) for _, change in judged],
     }
-    await session.execute(_WRITE_EACH, values)
+    batch.add(_WRITE_EACH, values)
 
 
 async def read_target_gates(

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.batch import Batch
 from controlplane.adapters.postgres.engine_timeline import TIMELINE
 from controlplane.adapters.postgres.gates import read_gates, read_target_gates
 from controlplane.adapters.postgres.leases import lock_lease, read_commands
@@ -112,7 +113,9 @@ async def load(session: AsyncSession, lease: HeldLease) -> Loaded:
     memory.at_gates = await read_target_gates(session, rollout_id, memory)
     await _ensure_budgets(session, memory)
     counts = {index: memory.counts.of(index) for index in range(len(plan.waves))}
-    await write_counts(session, rollout_id, lease.epoch, counts, {t.tenant: t.reason for t in targets.values()})
+    batch = Batch(session)
+    write_counts(batch, rollout_id, lease.epoch, counts, {t.tenant: t.reason for t in targets.values()})
+    await batch.flush()
     open_phases = await _open_phases(session, rollout_id, targets)
     return Loaded(
         memory,

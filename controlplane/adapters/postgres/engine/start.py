@@ -8,15 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.batch import Batch, RowCountError
 from controlplane.adapters.postgres.numbers import numerics
 from controlplane.domain.admission import EnvironmentRow
 from controlplane.domain.dispatch import Started
 from controlplane.domain.exposure import Amount, Budget
 from controlplane.domain.work import Work
-
-from .write import RowCountError, execute_exactly
 
 _LOCK = text(
     """
@@ -135,7 +133,7 @@ _OLD_DEBTS = text(
 
 
 async def lock_environments(
-    session: AsyncSession, rollout_id: uuid.UUID, tenants: Sequence[str], *, app: str, environment: str
+    batch: Batch, rollout_id: uuid.UUID, tenants: Sequence[str], *, app: str, environment: str
 ) -> dict[str, EnvironmentRow]:
     """Lock environments; one that is locked already is left out and waits."""
     values = {"id": rollout_id, "tenants": list(tenants), "app": app, "environment": environment}
@@ -156,19 +154,19 @@ async def lock_environments(
             moved_by_earlier=row.moved_by_earlier,
             lent_by=row.lent_by or "",
         )
-        for row in await session.execute(_LOCK, values)
+        for row in await batch.rows(_LOCK, values)
     }
 
 
-async def lock_budgets(session: AsyncSession, scopes: Iterable[str]) -> tuple[dict[str, Budget], int]:
+async def lock_budgets(batch: Batch, scopes: Iterable[str]) -> tuple[dict[str, Budget], int]:
     """Lock budget rows in the order of their bytes; also returns the fleet row's version (-1 without it)."""
-    rows = (await session.execute(_LOCK_BUDGETS, {"scopes": sorted(set(scopes))})).all()
+    rows = await batch.rows(_LOCK_BUDGETS, {"scopes": sorted(set(scopes))})
     version = next((row.version for row in rows if row.scope == "fleet/inFlight"), -1)
     return {row.scope: Budget(row.cap, row.reserved, row.closed, row.breaker) for row in rows}, version
 
 
-async def issue(
-    session: AsyncSession,
+def issue(
+    batch: Batch,
     rollout_id: uuid.UUID,
     started: Sequence[Started],
     work: Mapping[str, Work],
@@ -181,14 +179,14 @@ async def issue(
     place_only = {"environment": place["environment"]}
     tenants = [one.target.tenant for one in started]
     slots = {"id": rollout_id, "tenants": tenants, "epochs": [one.epoch for one in started]}
-    await execute_exactly(session, _TAKE_SLOTS, slots | place_only, len(started), "environments")
+    batch.exactly(_TAKE_SLOTS, slots | place_only, len(started), "environments")
     fresh = [one.target for one in started if one.takes and one.target.phase in ("apply", "migrate")]
     if fresh:
         values: dict[str, Any] = {"tenants": [t.tenant for t in fresh], "revisions": [t.revision for t in fresh]}
         contents = {"contents": [t.content for t in fresh], "bases": [t.base_revision for t in fresh]}
         releases = {"releases": [release] * len(fresh), "id": rollout_id}
-        await execute_exactly(session, _REVISIONS, values | contents | releases | place, len(fresh), "revisions")
-        await execute_exactly(session, _APPS, values | place, len(fresh), "tenant_apps")
+        batch.exactly(_REVISIONS, values | contents | releases | place, len(fresh), "revisions")
+        batch.exactly(_APPS, values | place, len(fresh), "tenant_apps")
     takes = [(one.target.tenant, scope, amount) for one in started for scope, amount in one.takes.items()]
     if takes:
         reserve = {
@@ -196,12 +194,12 @@ async def issue(
             "scopes": [t[1] for t in takes],
             "amounts": numerics(t[2] for t in takes),
         }
-        await execute_exactly(session, _RESERVE, reserve | {"id": rollout_id}, len(takes), "reservations")
-    await _write_steps(session, rollout_id, started, work, place_only)
+        batch.exactly(_RESERVE, reserve | {"id": rollout_id}, len(takes), "reservations")
+    _write_steps(batch, rollout_id, started, work, place_only)
 
 
-async def _write_steps(
-    session: AsyncSession,
+def _write_steps(
+    batch: Batch,
     rollout_id: uuid.UUID,
     started: Sequence[Started],
     work: Mapping[str, Work],
@@ -227,22 +225,22 @@ async def _write_steps(
         "fences": [item.fence for _, _, _, item in rows],
         "epochs": [one.epoch for one, _, _, _ in rows],
     }
-    await execute_exactly(session, _STEPS, values | place, len(rows), "steps")
+    batch.exactly(_STEPS, values | place, len(rows), "steps")
 
 
-async def raise_epochs(session: AsyncSession, rollout_id: uuid.UUID, seals: Mapping[str, int]) -> dict[str, int]:
+async def raise_epochs(batch: Batch, rollout_id: uuid.UUID, seals: Mapping[str, int]) -> dict[str, int]:
     """Raise environments above the seals the cluster showed. Raises `RowCountError` if a slot is not this rollout's."""
     if not seals:
         return {}
     values = {"id": rollout_id, "tenants": list(seals), "seals": list(seals.values())}
-    raised = {row.tenant: row.epoch for row in await session.execute(_ABOVE_SEALS, values)}
+    raised = {row.tenant: row.epoch for row in await batch.rows(_ABOVE_SEALS, values)}
     if raised.keys() != seals.keys():
         raise RowCountError(f"environments: {len(raised)} epochs raised of {len(seals)}")
     return raised
 
 
-async def settle(
-    session: AsyncSession,
+def settle(
+    batch: Batch,
     rollout_id: uuid.UUID,
     deltas: Mapping[str, Amount],
     taken: Mapping[str, Amount],
@@ -258,12 +256,10 @@ async def settle(
         values = {"id": rollout_id, "scopes": list(moved), "deltas": list(moved.values())}
         values["passes"] = passes
         values["taken"] = numerics(taken.get(scope, 0) for scope in moved)
-        await execute_exactly(session, _SETTLE, values, len(moved), "budgets")
+        batch.exactly(_SETTLE, values, len(moved), "budgets")
 
 
-async def old_debts(
-    session: AsyncSession, rollout_id: uuid.UUID, tenants: Sequence[str], environment: str
-) -> dict[str, Any]:
+async def old_debts(batch: Batch, rollout_id: uuid.UUID, tenants: Sequence[str], environment: str) -> dict[str, Any]:
     """Give back what ended rollouts left reserved for stuck targets that somebody mends now."""
     values = {"id": rollout_id, "tenants": list(tenants), "environment": environment}
-    return {row.scope: row.amount for row in await session.execute(_OLD_DEBTS, values)}
+    return {row.scope: row.amount for row in await batch.rows(_OLD_DEBTS, values)}

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controlplane.adapters.icalendars import ICalendars
+from controlplane.adapters.postgres.batch import Batch
 from controlplane.adapters.postgres.database import Database
 from controlplane.adapters.postgres.gates import write_gates
 from controlplane.adapters.postgres.leases import lock_lease, locked_command_seq, mark_applied, read_commands
@@ -27,6 +28,7 @@ from controlplane.domain.dispatch import Started
 from controlplane.domain.engine import Decision, EffectDone, Frozen
 from controlplane.domain.exposure import FLEET_IN_FLIGHT, Amount, Budget
 from controlplane.domain.manifests import InventoryItem, Rendered
+from controlplane.domain.names import new_id
 from controlplane.domain.windows import Attached, Default
 from controlplane.domain.work import Given, Work
 from controlplane.ports.calendars import Calendars
@@ -101,6 +103,7 @@ class PostgresEngineStore:
                         commands = await read_commands(uow.session, lease.kind, lease.subject_id, lease.command_seq)
                     tx = PostgresEngineTransaction(uow.session, lease, uow.now, commands)
                     yield tx
+                    await tx.flush()
         except (IntegrityError, DataError) as error:
             raise DataFaultError(f"PostgreSQL refused a row ({type(error.orig).__name__})") from error
         self._meters.ticked(tx.tick(time.monotonic() - started))
@@ -123,21 +126,21 @@ class PostgresEngineStore:
             found, now = await read_attachments(uow.session, tenants, environment), uow.now
         return await attach(found, self._calendars, default, now, version=-1 if version is None else version)
 
-    async def contents(self, asks: Sequence[Ask]) -> Mapping[Ask, Rendered]:
-        """Read contents by hash."""
+    async def stored(
+        self, contents: Sequence[Ask], revisions: Sequence[Ask], app: str
+    ) -> tuple[Mapping[Ask, Rendered], Mapping[Ask, Given]]:
+        """Read contents and what revisions gave, in one transaction."""
+        bodies: list[Any] = []
+        hashes = {"tenants": [a.tenant for a in contents], "hashes": [a.content for a in contents]}
+        places = {"tenants": [a.tenant for a in revisions], "environments": [a.environment for a in revisions]}
+        numbers = {"revisions": [a.revision for a in revisions], "app": app}
         async with self._database.engine() as uow:
-            values = {"tenants": [a.tenant for a in asks], "hashes": [a.content for a in asks]}
-            found = {(row.tenant, row.hash): row.body for row in await uow.session.execute(_CONTENTS, values)}
-        return {ask: unpack(found[ask.tenant, ask.content]) for ask in asks if (ask.tenant, ask.content) in found}
-
-    async def given(self, asks: Sequence[Ask], app: str) -> Mapping[Ask, Given]:
-        """Read what revisions gave."""
-        values: dict[str, Any] = {"tenants": [a.tenant for a in asks], "environments": [a.environment for a in asks]}
-        async with self._database.engine() as uow:
-            rows = (
-                await uow.session.execute(_GIVEN, values | {"revisions": [a.revision for a in asks], "app": app})
-            ).all()
-        return {Ask(row.tenant, row.environment, row.revision): _given(row) for row in rows}
+            batch = Batch(uow.session)
+            batch.add(_CONTENTS, hashes, bodies.extend)
+            rows = await batch.rows(_GIVEN, places | numbers)
+        found = {(row.tenant, row.hash): row.body for row in bodies}
+        asked = {ask: unpack(found[ask.tenant, ask.content]) for ask in contents if (ask.tenant, ask.content) in found}
+        return asked, {Ask(row.tenant, row.environment, row.revision): _given(row) for row in rows}
 
 
 class PostgresEngineTransaction:
@@ -145,6 +148,7 @@ class PostgresEngineTransaction:
 
     def __init__(self, session: AsyncSession, lease: HeldLease, now: datetime, commands: Sequence[CommandRow]) -> None:
         self._session = session
+        self._batch = Batch(session)
         self._id = lease.subject_id
         self._lease = lease
         self._uow = PostgresUnitOfWork(session, now)
@@ -162,37 +166,37 @@ class PostgresEngineTransaction:
         """Write a decision; what it gives back is kept for `settle`."""
         targets = [new for _, new in decision.targets.values()]
         self._moved.update(new.state.value for old, new in decision.targets.values() if new.state is not old.state)
-        await write.write_rollout(self._session, self._id, decision.rollout)
-        await write.write_waves(self._session, self._id, decision)
-        await write_gates(self._session, self._id, decision)
-        await write.write_targets(self._session, self._id, targets)
-        returned = await write.write_consequences(self._session, self._id, decision, app=app, environment=environment)
-        await write.write_events(self._session, self._id, decision.events, self.now)
-        self._note({scope: -amount for scope, amount in returned.items()})
+        write.write_rollout(self._batch, self._id, decision.rollout)
+        write.write_waves(self._batch, self._id, decision)
+        write_gates(self._batch, self._id, decision)
+        write.write_targets(self._batch, self._id, targets)
+        write.write_consequences(self._batch, self._id, decision, self._note, app=app, environment=environment)
+        write.write_events(self._batch, self._id, decision.events, self.now)
 
     async def observe(
         self, observed: Sequence[Observed], done: Sequence[EffectDone], *, app: str, environment: str
     ) -> None:
         """Write what effects came back with."""
         self._observed.update(row.outcome for row in observed)
-        await write.write_observed(self._session, self._id, observed, done, {"app": app, "environment": environment})
+        write.write_observed(self._batch, self._id, observed, done, {"app": app, "environment": environment})
 
     async def lock_environments(
         self, tenants: Sequence[str], app: str, environment: str
     ) -> Mapping[str, EnvironmentRow]:
         """Lock environments; those of stuck targets are freed of old debts."""
-        rows = await start.lock_environments(self._session, self._id, tenants, app=app, environment=environment)
+        rows = await start.lock_environments(self._batch, self._id, tenants, app=app, environment=environment)
         dirty = [row.tenant for row in rows.values() if row.dirty]
         if dirty:
-            debts = await start.old_debts(self._session, self._id, dirty, environment)
+            debts = await start.old_debts(self._batch, self._id, dirty, environment)
             self._note({scope: -amount for scope, amount in debts.items()})
         return rows
 
     async def lock_budgets(self, scopes: Iterable[str]) -> Mapping[str, Budget]:
         """Lock budgets, with what this transaction gives back subtracted. Breakers that open do so here, under the locks."""
+        await self._returned()
         wanted = {*scopes, *self._deltas, *(trip.scope for trip in self._trips)}
         wanted |= {FLEET_IN_FLIGHT} if self._trips else set()
-        budgets, self._fleet_version = await start.lock_budgets(self._session, wanted)
+        budgets, self._fleet_version = await start.lock_budgets(self._batch, wanted)
         for scope in await open_breakers(self._uow, self._trips, budgets):
             budgets[scope] = replace(budgets[scope], breaker="open")
             self._fleet_version += 1  # as the row's: what drivers remember of freezes is read again
@@ -200,6 +204,7 @@ class PostgresEngineTransaction:
 
     async def judge_breakers(self) -> Sequence[str]:
         """Judge the breakers."""
+        await self._batch.flush()
         self._trips = await judge_breakers(self._session)
         return [trip.code for trip in self._trips]
 
@@ -213,11 +218,11 @@ class PostgresEngineTransaction:
         """Write who starts and what is issued."""
         self._issued.update(item.verb for one in work.values() for item in one.items)
         place = {"app": app, "environment": environment}
-        await start.issue(self._session, self._id, started, work, place, release)
+        start.issue(self._batch, self._id, started, work, place, release)
 
     async def raise_epochs(self, seals: Mapping[str, int]) -> Mapping[str, int]:
         """Raise environments above seals found in the cluster."""
-        return await start.raise_epochs(self._session, self._id, seals)
+        return await start.raise_epochs(self._batch, self._id, seals)
 
     def tick(self, seconds: float) -> Tick:
         """What this transaction wrote, for the meters."""
@@ -225,12 +230,13 @@ class PostgresEngineTransaction:
 
     async def write_counts(self, counts: Mapping[int, Sequence[GroupCount]], reasons: Mapping[str, str]) -> None:
         """Write waves' counts."""
-        await write.write_counts(self._session, self._id, self._lease.epoch, counts, reasons)
+        write.write_counts(self._batch, self._id, self._lease.epoch, counts, reasons)
 
     async def settle(self, taken: Mapping[str, Amount]) -> None:
         """Write the budgets."""
-        self._note(dict(taken))
-        await start.settle(self._session, self._id, self._deltas, taken, passes=self._passes)
+        await self._returned()
+        self._note(taken)
+        start.settle(self._batch, self._id, self._deltas, taken, passes=self._passes)
 
     async def frozen(self, known: Frozen, tenants: Sequence[str]) -> Frozen:
         """Read freezes again if the fleet row's version moved, or one has ended."""
@@ -243,19 +249,16 @@ class PostgresEngineTransaction:
 
     async def hold(self, app: str, release: str, reason: str) -> None:
         """Hold the release."""
-        from controlplane.domain.names import new_id
-
-        await self._session.execute(
-            _HOLD, {"hold": new_id(self.now), "id": self._id, "app": app, "version": release, "reason": reason}
-        )
+        values = {"hold": new_id(self.now), "id": self._id, "app": app, "version": release, "reason": reason}
+        self._batch.add(_HOLD, values)
 
     async def prove(self, app: str, release: str) -> None:
         """Note that the release is proven."""
-        await self._session.execute(_PROVE, {"id": self._id, "app": app, "version": release})
+        self._batch.add(_PROVE, {"id": self._id, "app": app, "version": release})
 
     async def postpone(self, due_at: datetime) -> None:
         """Set when the sweeper looks next."""
-        await self._session.execute(_POSTPONE, {"id": self._id, "due": due_at})
+        self._batch.add(_POSTPONE, {"id": self._id, "due": due_at})
 
     async def applied(self, up_to: int) -> None:
         """Note commands as applied."""
@@ -264,6 +267,15 @@ class PostgresEngineTransaction:
     async def _environment(self) -> str:
         statement = text("select environment from rollouts where id = :id")
         return str((await self._session.execute(statement, {"id": self._id})).scalar_one())
+
+    async def flush(self) -> None:
+        """Send what was not sent yet."""
+        await self._batch.flush()
+
+    async def _returned(self) -> None:
+        """Know what budgets get back by what was written."""
+        if self._batch.owes_rows():
+            await self._batch.flush()
 
     def _note(self, deltas: Mapping[str, Amount]) -> None:
         for scope, delta in deltas.items():

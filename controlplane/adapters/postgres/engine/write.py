@@ -1,4 +1,4 @@
-"""Writing a decision: each table in one statement, row counts compared with what was sent.
+"""Writing a decision: each table in one statement, queued to travel together, row counts compared with what was sent.
 
 The keys are named twice, joined and as `= any(...)`: without statistics, or with a plan kept from when a table was small, PostgreSQL would
 otherwise read all the rows of an app or a rollout for each transaction (24 s of CPU in a rollout to 10,000 tenants).
@@ -7,21 +7,26 @@ otherwise read all the rows of an app or a rollout for each transaction (24 s of
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from controlplane.adapters.postgres.batch import Batch
 from controlplane.adapters.postgres.json_text import as_json
-from controlplane.domain.consequences import Consequence, consequence_of
+from controlplane.domain.consequences import consequence_of
 from controlplane.domain.counts import GroupCount
 from controlplane.domain.engine import Decision, EffectDone, Event, RolloutNow, TargetNow
+from controlplane.domain.exposure import Amount
 from controlplane.domain.rollouts import ROLLOUT_OVER
-from controlplane.ports.engine import DataFaultError, Observed
+from controlplane.ports.engine import Observed
 from controlplane.ports.trace import trace_headers
 
 from .rows import memory_of
+
+type Note = Callable[[Mapping[str, Amount]], None]
+"""Told by how much reserved amounts change, by budget."""
 
 _TARGETS = text(
     """
@@ -57,20 +62,23 @@ _ROLLOUT = text(
     where id = :id
     """
 )
-_NUMBERS = text("update rollouts set event_seq = event_seq + :count where id = :id returning event_seq")
-_HISTORY = text(
+_EVENTS = text(
     """
-    insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
-    select 'rollout', :subject, x.seq, x.type, x.tenant, cast(x.data as jsonb), now()
-    from unnest(cast(:seqs as bigint[]), cast(:types as text[]), cast(:tenants as text[]), cast(:data as text[]))
-      as x(seq, type, tenant, data)
-    """
-)
-_OUTBOX = text(
-    """
+    with numbered as (update rollouts set event_seq = event_seq + :count where id = :id returning event_seq - :count as before),
+    lines as (
+      select n.before + x.place as seq, x.type, x.tenant, x.subject, cast(x.data as jsonb) as data
+      from numbered n, unnest(cast(:types as text[]), cast(:tenants as text[]), cast(:subjects as text[]), cast(:data as text[]))
+        with ordinality as x(type, tenant, subject, data, place)
+    ),
+    written as (
+      insert into history (subject_kind, subject_id, seq, type, tenant, data, at)
+      select 'rollout', cast(:name as text), seq, type, tenant, data, now() from lines
+    )
     insert into outbox (subject, msg_id, payload, headers)
-    select x.subject, x.msg_id, cast(x.payload as jsonb), cast(:headers as jsonb)
-    from unnest(cast(:subjects as text[]), cast(:msg_ids as text[]), cast(:payloads as text[])) as x(subject, msg_id, payload)
+    select subject, 'rollout-' || cast(:name as text) || '-' || seq,
+      jsonb_build_object('kind', 'rollout', 'id', cast(:name as text), 'seq', seq, 'type', type, 'tenant', tenant,
+        'time', cast(:time as text), 'data', data), cast(:headers as jsonb)
+    from lines order by seq
     """
 )
 _REVISIONS = text(
@@ -128,19 +136,7 @@ _INVENTORY = text(
 )
 
 
-class RowCountError(DataFaultError):
-    """A multi-row write changed another number of rows than it was sent: the transaction is rolled back."""
-
-
-async def execute_exactly(session: AsyncSession, statement: Any, values: dict[str, Any], count: int, what: str) -> None:
-    """Execute a multi-row write and compare its row count: a row hidden by a policy or a wrong key must not pass silently."""
-    result = await session.execute(statement, values)
-    changed = result.rowcount  # type: ignore[attr-defined]  # a cursor result, which the annotation does not say
-    if changed != count:
-        raise RowCountError(f"{what}: {changed} rows written of {count} sent")
-
-
-async def write_targets(session: AsyncSession, rollout_id: uuid.UUID, targets: Sequence[TargetNow]) -> None:
+def write_targets(batch: Batch, rollout_id: uuid.UUID, targets: Sequence[TargetNow]) -> None:
     """Write target rows."""
     if not targets:
         return
@@ -159,10 +155,10 @@ async def write_targets(session: AsyncSession, rollout_id: uuid.UUID, targets: S
         "ended": [t.ended_at for t in targets],
         "memories": [as_json(memory_of(t)) for t in targets],
     }
-    await execute_exactly(session, _TARGETS, values, len(targets), "targets")
+    batch.exactly(_TARGETS, values, len(targets), "targets")
 
 
-async def write_waves(session: AsyncSession, rollout_id: uuid.UUID, decision: Decision) -> None:
+def write_waves(batch: Batch, rollout_id: uuid.UUID, decision: Decision) -> None:
     """Write wave rows."""
     waves = list(decision.waves.values())
     if not waves:
@@ -178,11 +174,11 @@ async def write_waves(session: AsyncSession, rollout_id: uuid.UUID, decision: De
             for w in waves
         ],
     }
-    await execute_exactly(session, _WAVES, values, len(waves), "waves")
+    batch.exactly(_WAVES, values, len(waves), "waves")
 
 
-async def write_counts(
-    session: AsyncSession,
+def write_counts(
+    batch: Batch,
     rollout_id: uuid.UUID,
     epoch: int,
     counts: Mapping[int, Sequence[GroupCount]],
@@ -198,10 +194,10 @@ async def write_counts(
             for groups in counts.values()
         ],
     }
-    await execute_exactly(session, _COUNTS, values, len(counts), "waves")
+    batch.exactly(_COUNTS, values, len(counts), "waves")
 
 
-async def write_rollout(session: AsyncSession, rollout_id: uuid.UUID, rollout: RolloutNow | None) -> None:
+def write_rollout(batch: Batch, rollout_id: uuid.UUID, rollout: RolloutNow | None) -> None:
     """Write the rollout's row."""
     if rollout is None:
         return
@@ -215,36 +211,31 @@ async def write_rollout(session: AsyncSession, rollout_id: uuid.UUID, rollout: R
         "memory": as_json(memory),
         "over": rollout.state in ROLLOUT_OVER,
     }
-    await execute_exactly(session, _ROLLOUT, values, 1, "rollouts")
+    batch.exactly(_ROLLOUT, values, 1, "rollouts")
 
 
-async def write_events(session: AsyncSession, rollout_id: uuid.UUID, events: Sequence[Event], now: Any) -> None:
+def write_events(batch: Batch, rollout_id: uuid.UUID, events: Sequence[Event], now: datetime) -> None:
     """Number the lines of history under the rollout's row lock, and copy them to the outbox."""
     if not events:
         return
-    last = int((await session.execute(_NUMBERS, {"id": rollout_id, "count": len(events)})).scalar_one())
-    seqs = list(range(last - len(events) + 1, last + 1))
-    subject = str(rollout_id)
-    types = [f"dev.seawall.rollout.{event.change}.v1" for event in events]
-    values = {"subject": subject, "seqs": seqs, "types": types, "tenants": [e.tenant for e in events]}
-    await session.execute(_HISTORY, {**values, "data": [as_json(e.data) for e in events]})
-    copies = [
-        {"kind": "rollout", "id": subject, "seq": s, "type": kind, "tenant": e.tenant, "time": now, "data": e.data}
-        for s, kind, e in zip(seqs, types, events, strict=True)
-    ]
-    subjects = [f"sw.event.{e.tenant or '_fleet'}.rollout.{e.change}" for e in events]
-    outbox = {
-        "subjects": subjects,
-        "msg_ids": [f"rollout-{subject}-{s}" for s in seqs],
+    values = {
+        "id": rollout_id,
+        "name": str(rollout_id),
+        "count": len(events),
+        "types": [f"dev.seawall.rollout.{event.change}.v1" for event in events],
+        "tenants": [event.tenant for event in events],
+        "subjects": [f"sw.event.{event.tenant or '_fleet'}.rollout.{event.change}" for event in events],
+        "data": [as_json(event.data) for event in events],
+        "time": now.isoformat(),
         "headers": as_json(trace_headers()),
     }
-    await session.execute(_OUTBOX, {**outbox, "payloads": [as_json(copy) for copy in copies]})
+    batch.exactly(_EVENTS, values, len(events), "outbox")
 
 
-async def write_consequences(
-    session: AsyncSession, rollout_id: uuid.UUID, decision: Decision, *, app: str, environment: str
-) -> dict[str, Any]:
-    """Write what changes of targets mean for revisions, apps, slots; returns what each budget gets back."""
+def write_consequences(
+    batch: Batch, rollout_id: uuid.UUID, decision: Decision, note: Note, *, app: str, environment: str
+) -> None:
+    """Write what changes of targets mean for revisions, apps, slots; `note` is told what each budget gets back."""
     found = [(new, consequence_of(old, new)) for old, new in decision.targets.values()]
     place = {"app": app, "environment": environment}
     states = [(n.tenant, n.revision, c.revision_state) for n, c in found if c.revision_state and n.revision is not None]
@@ -254,7 +245,7 @@ async def write_consequences(
             "revisions": [s[1] for s in states],
             "states": [s[2] for s in states],
         }
-        await execute_exactly(session, _REVISIONS, values | place, len(states), "revisions")
+        batch.exactly(_REVISIONS, values | place, len(states), "revisions")
     apps = [c for _, c in found if c.runs is not None or c.verified is not None]
     if apps:
         values = {
@@ -262,24 +253,19 @@ async def write_consequences(
             "runs": [c.runs for c in apps],
             "verified": [c.verified for c in apps],
         }
-        await execute_exactly(session, _APPS, values | place, len(apps), "tenant_apps")
+        batch.exactly(_APPS, values | place, len(apps), "tenant_apps")
     freed = [c for _, c in found if c.free_slot]
     if freed:
         values = {"id": rollout_id, "tenants": [c.tenant for c in freed], "dirty": [c.dirty for c in freed]}
-        await session.execute(_FREE, values | {"environment": environment})
-    return await _give_back(session, rollout_id, [c for _, c in found])
+        batch.add(_FREE, values | {"environment": environment})
+    ends = [(c.tenant, c.give_back) for _, c in found if c.give_back]
+    if ends:
+        values = {"id": rollout_id, "tenants": [e[0] for e in ends], "ends": [e[1] for e in ends]}
+        batch.add(_GIVE_BACK, values, lambda rows: note({row.scope: -row.amount for row in rows}))
 
 
-async def _give_back(session: AsyncSession, rollout_id: uuid.UUID, found: Sequence[Consequence]) -> dict[str, Any]:
-    ends = [(c.tenant, c.give_back) for c in found if c.give_back]
-    if not ends:
-        return {}
-    values = {"id": rollout_id, "tenants": [e[0] for e in ends], "ends": [e[1] for e in ends]}
-    return {row.scope: row.amount for row in await session.execute(_GIVE_BACK, values)}
-
-
-async def write_observed(
-    session: AsyncSession,
+def write_observed(
+    batch: Batch,
     rollout_id: uuid.UUID,
     observed: Sequence[Observed],
     done: Sequence[EffectDone],
@@ -293,7 +279,7 @@ async def write_observed(
             "outcomes": [o.outcome for o in observed],
             "results": [as_json(dict(o.result)) for o in observed],
         }
-        await execute_exactly(session, _OBSERVED, values, len(observed), "steps")
+        batch.exactly(_OBSERVED, values, len(observed), "steps")
     inventories = [d for d in done if d.phase == "apply" and d.inventory]
     if inventories:
         values = {
@@ -301,7 +287,7 @@ async def write_observed(
             "tenants": [d.tenant for d in inventories],
             "inventories": [as_json([_item(one) for one in d.inventory]) for d in inventories],
         }
-        await execute_exactly(session, _INVENTORY, values | place, len(inventories), "revisions")
+        batch.exactly(_INVENTORY, values | place, len(inventories), "revisions")
 
 
 def _item(one: tuple[str, str, str, str]) -> dict[str, Any]:
