@@ -49,6 +49,7 @@ async def each(
         if coming is not None:  # cancelled from outside: nobody else asks what became of it
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+        await stream.aclose()
         await asyncio.gather(*in_hand)
 
 

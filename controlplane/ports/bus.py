@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -89,8 +89,11 @@ class Bus(Protocol):
         """
         ...
 
-    def take(self, queue: Queue) -> AsyncIterator[Received]:
-        """Messages of a queue as they come; survives lost connections and lost streams. Ends when the bus is closed."""
+    def take(self, queue: Queue) -> AsyncGenerator[Received]:
+        """Messages of a queue as they come; survives lost connections and lost streams. Ends when the bus is closed.
+
+        Whoever stops taking closes it, or else messages go on to come to nobody until their time to be acknowledged is over.
+        """
         ...
 
     async def check(self) -> None:

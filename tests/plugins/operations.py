@@ -31,6 +31,7 @@ from controlplane.services.operations.driver import drive_operation
 from controlplane.services.operations.installer import RolloutInstaller
 from controlplane.services.operations.run import OperationTools
 from controlplane.services.rollouts.tools import RolloutTools
+from tests.contract.fleets import until as until_seen
 from tests.contract.fleets import until_read
 from tests.plugins.database import Database
 from tests.support.registry import Fleet
@@ -74,11 +75,18 @@ class Works:
         async with self.transactions.platform() as uow:
             return await act(uow)
 
-    async def drive(self, operation: uuid.UUID, *, holder: str = "w1") -> OperationRecord:
-        """Drive an operation as one worker until its driver lets go; gives where it stands."""
+    async def drive(
+        self, operation: uuid.UUID, *, holder: str = "w1", until: Callable[[], bool] | None = None
+    ) -> OperationRecord:
+        """Drive an operation as one worker until its driver lets go, or until then; gives where it stands."""
         lease = await self.leases.take("operation", operation, holder)
         assert lease is not None, "somebody holds the lease"
-        await drive_operation(self.tools, lease, asyncio.Event())
+        drain = asyncio.Event()
+        driving = asyncio.create_task(drive_operation(self.tools, lease, drain))
+        if until is not None:
+            await until_seen(until)
+            drain.set()
+        await driving
         await self.leases.release(lease)
         return await self.read(operation)
 

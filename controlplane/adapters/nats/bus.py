@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -102,12 +103,13 @@ class NatsBus:
             raise BusUnavailableError(f"NATS did not confirm the messages ({type(error).__name__}).") from error
         return refused
 
-    async def take(self, queue: Queue) -> AsyncIterator[Received]:
+    async def take(self, queue: Queue) -> AsyncGenerator[Received]:
         """Messages as they come; see `pull`."""
         while not self._closed:
             try:
-                async for message in pull(await self.client(), STREAM_OF[queue], queue.value):
-                    yield message
+                async with aclosing(pull(await self.client(), STREAM_OF[queue], queue.value)) as messages:
+                    async for message in messages:
+                        yield message
             except (*_NOT_THERE, BusUnavailableError) as error:
                 if self._is_closed():
                     return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Final
 
 import nats.errors
@@ -63,7 +63,7 @@ class NatsMessage:
         await self._message.term()
 
 
-async def pull(client: Client, stream: str, consumer: str) -> AsyncIterator[NatsMessage]:
+async def pull(client: Client, stream: str, consumer: str) -> AsyncGenerator[NatsMessage]:
     """Messages of a durable consumer. Raises nats errors when the connection is lost for good."""
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)

@@ -87,8 +87,9 @@ async def test_a_pinned_version_that_is_not_registered_fails_the_item_with_its_n
 async def test_installation_goes_on_where_a_dead_driver_left_it_and_starts_no_second_rollout(works: Works) -> None:
     works.fleet.release("17.0.3")
     operation_id = await batch(works, "one", "two")
-    assert (await works.drive(operation_id)).ended_at is None
-    assert works.fleet.ask("select count(*) from rollouts") == [(1,)]
+    one = [(1,)]
+    started = await works.drive(operation_id, until=lambda: works.fleet.ask("select count(*) from rollouts") == one)
+    assert started.ended_at is None
     works.fleet.run("update operation_items set memory = memory - 'installs'")
     async with works.worker():
         assert (await works.over(operation_id)).state == "succeeded"
