@@ -81,10 +81,10 @@ def wall_objects(
     )
 
 
-def wall_names(kind: str) -> frozenset[str]:
-    """The names that wall objects of a kind have in every tenant's namespace."""
+def wall_names() -> frozenset[tuple[str, str]]:
+    """(kind, name) of the wall objects that every tenant's namespace holds."""
     made = wall_objects(Place("t", "production", "t"), TierSpec(), ClusterSpec())
-    return frozenset(one["metadata"]["name"] for one in made if one["kind"] == kind)
+    return frozenset((one["kind"], one["metadata"]["name"]) for one in made)
 
 
 def walls_hash(objects: tuple[Manifest, ...], labels: Mapping[str, str]) -> str:

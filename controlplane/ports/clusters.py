@@ -200,6 +200,13 @@ class Cluster(Protocol):
         """
         ...
 
+    async def absent(self, namespace: str, objects: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]] | None:
+        """Of these marked objects, (kind, name), those that the watches do not see in the namespace; kinds that none watches are left out.
+
+        None: a watch has not listed yet, so nothing is known. A real cluster is not called for it. Raises `ClusterUnavailableError`.
+        """
+        ...
+
     def workloads(self, namespace: str) -> dict[tuple[str, str], WorkloadState]:
         """Marked workloads and Jobs of a namespace from the cache, keyed by (kind, name). No I/O."""
         ...

@@ -108,7 +108,8 @@ async def test_an_operation_waits_for_a_slot_that_was_taken_after_it_was_accepte
 ) -> None:
     operation = (await patch(admin, {"tier": "premium"})).json()["id"]
     works.fleet.run("update environments set slot_kind = 'rollout', slot_id = gen_random_uuid()")
-    waiting = await works.drive(operation)
+    state = "select state from operations where id = %s"
+    waiting = await works.drive(operation, until=lambda: works.fleet.ask(state, operation) == [("waiting",)])
     assert (waiting.state, waiting.waiting_for[0]["gate"]) == ("waiting", "slot")
     works.fleet.run("update environments set slot_kind = null, slot_id = null")
     assert (await works.finish(operation)).state == "succeeded"

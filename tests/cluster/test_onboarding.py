@@ -34,7 +34,7 @@ from controlplane.services.rollouts.tools import RolloutTools
 from controlplane.services.tenant_life import offboard
 from tests.cluster.kube import Json, Kube
 from tests.cluster.objects import fresh_name, namespace
-from tests.contract.fleets import until_read
+from tests.contract.fleets import until, until_read
 from tests.plugins.database import Database
 from tests.plugins.operations import OneCluster, spec
 from tests.support.registry import Fleet
@@ -352,4 +352,24 @@ async def test_drift_on_a_real_cluster_is_found_by_its_watches_and_repaired_unde
     for _ in range(3):
         await loop.step()
     assert real.rows.ask("select drift -> 'objects' from environments where tenant = %s", name) == [([],)]
+    loop.close()
+
+
+async def test_a_wall_that_went_while_no_worker_listened_comes_back(real: Real) -> None:
+    name = fresh_name("unheard")
+    assert (await real.onboard(name)).state == "succeeded"
+    quota = f"/api/v1/namespaces/{name}/resourcequotas/seawall"
+    assert real.admin.delete(quota).is_success
+    cluster = real.tools.fleet.peek("local")
+    assert cluster is not None
+    await until(lambda: cluster.quota(name) is None)
+    loop = DriftLoop(real.transactions, real.tools.fleet)
+
+    async def back() -> bool:
+        await loop.step()
+        for (operation,) in real.rows.ask("select id from operations where kind = 'repair' and ended_at is null"):
+            await real.drive(operation)
+        return real.admin.get(quota).is_success
+
+    await until_read(back, 60)
     loop.close()

@@ -105,6 +105,32 @@ async def test_the_same_epoch_may_seal_again_but_a_lower_one_may_not(fleet: Flee
     assert seen.epoch == 5
 
 
+async def test_what_is_not_there_is_told_from_what_the_watches_know(fleet: Fleet) -> None:
+    home = await sealed_namespace(fleet)
+    end = fleet.cluster.listen_for_drift(lambda _: None)
+    await fleet.cluster.apply(home.name, config_map(), fence())
+    await fleet.cluster.apply(home.name, deployment(), fence())
+    given = [("ConfigMap", "settings"), ("Deployment", "web"), ("Secret", "nobody-watches-these")]
+    await until_read(lambda: seen_absent(fleet, home.name, given, []))
+    assert await fleet.cluster.absent(home.name, [("ConfigMap", "other"), ("ResourceQuota", "tier")]) == [
+        ("ConfigMap", "other"),
+        ("ResourceQuota", "tier"),
+    ]
+    await fleet.remove(home.name, "ConfigMap", "settings")
+    await until_read(lambda: seen_absent(fleet, home.name, given, [("ConfigMap", "settings")]))
+    await fleet.remove(home.name, "Deployment", "web")
+    await until_read(lambda: seen_absent(fleet, home.name, given, given[:2]))
+    end()
+
+
+async def seen_absent(
+    fleet: Fleet, namespace: str, given: list[tuple[str, str]], wanted: list[tuple[str, str]]
+) -> bool:
+    """Whether exactly these are missing by now."""
+    found = await fleet.cluster.absent(namespace, given)
+    return found is not None and list(found) == wanted
+
+
 async def test_a_seal_of_another_uid_is_refused_as_replaced(fleet: Fleet) -> None:
     home = await sealed_namespace(fleet)
     with pytest.raises(NamespaceGoneError) as gone:

@@ -150,3 +150,30 @@ async def test_a_cluster_that_is_away_is_asked_again(works: Works, loop: DriftLo
     await until_read(lambda: _judged(loop))
     assert time.monotonic() - began >= 5
     assert _told(works) == ["drifted"]
+
+
+async def test_what_went_while_no_worker_listened_is_found_by_the_next_one(works: Works, loop: DriftLoop) -> None:
+    works.fleet.release("17.0.3")
+    operation = await works.accept(lambda uow: onboard(uow, spec("acme-fr", apps={"odoo": {}}), actor="mia"))
+    async with works.worker():
+        assert (await works.over(operation)).state == "succeeded"
+    for kind, name in (("Deployment", "web"), ("ResourceQuota", "seawall"), ("NetworkPolicy", "seawall-default-deny")):
+        await works.cluster.control("foreign_delete", namespace="acme-fr", kind=kind, name=name)
+    works.trouble("unavailable", times=1, operation="list_objects")
+    await until_read(lambda: _judged(loop))
+    ((drift,),) = works.fleet.ask("select drift from environments")
+    assert [(one["part"], one["kind"], one["name"]) for one in drift["objects"]] == [
+        ("odoo", "Deployment", "web"),
+        ("walls", "NetworkPolicy", "seawall-default-deny"),
+        ("walls", "ResourceQuota", "seawall"),
+    ]
+
+
+async def test_what_is_there_is_no_drift_when_it_is_looked_for(works: Works, loop: DriftLoop) -> None:
+    works.fleet.release("17.0.3")
+    operation = await works.accept(lambda uow: onboard(uow, spec("acme-fr", apps={"odoo": {}}), actor="mia"))
+    async with works.worker():
+        assert (await works.over(operation)).state == "succeeded"
+    assert await loop.step() == 0
+    assert loop.compared("aks-1")
+    assert _told(works) == []

@@ -13,7 +13,6 @@ import structlog
 
 from controlplane.adapters.fleet.states import Quota, namespace_view, quota_of, tightest, workload_state
 from controlplane.domain.health import WorkloadState
-from controlplane.domain.names import TENANT_LABEL
 from controlplane.ports.clusters import Manifest, NamespaceChange, NamespaceView
 
 BEAT = 5.0
@@ -61,16 +60,20 @@ class FleetCache:
         """All marked Namespaces, by name."""
         return [self._namespaces[name] for name in sorted(self._namespaces)]
 
-    def tenants(self) -> list[str]:
-        """The marked Namespaces that are tenants'."""
-        return [name for name, view in self._namespaces.items() if TENANT_LABEL in view.labels and not view.terminating]
-
     def quota(self, namespace: str) -> Quota | None:
         """Used and hard of the namespace's quotas; None if no quota is seen."""
         known = self._quotas.get(namespace)
         if not known:
             return None
         return tightest(known.values())
+
+    def holds(self, kind: str, namespace: str, name: str) -> bool | None:
+        """Whether a marked object of a watched kind is seen; None: this kind is not watched here."""
+        if kind == "ResourceQuota":
+            return name in self._quotas.get(namespace, {})
+        if kind == "Namespace" or kind not in self._echoes:
+            return None
+        return (kind, name) in self._workloads.get(namespace, {})
 
     def subscribe(self, on_change: OnChange) -> Callable[[], None]:
         """Call `on_change` for each change; returns the call that ends it."""

@@ -121,6 +121,10 @@ class KubernetesCluster(CachedReads):
         self._drift.start()
         return self._signs.listen(on_sign)
 
+    async def absent(self, namespace: str, objects: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]] | None:
+        """See `Cluster.absent`."""
+        return self._drift.absent(namespace, objects) if self._cache.live() else None
+
     async def room(self) -> Room | None:
         """See `Cluster.room`."""
         return await self._capacity.room()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,6 @@ from controlplane.adapters.kubernetes.reads import pages
 from controlplane.adapters.kubernetes.transport import METADATA_ONLY, RefusedError, Request, Transport
 from controlplane.adapters.kubernetes.watches import SELECTOR, ExpiredError, Watched
 from controlplane.domain.errors import SeawallError
-from controlplane.domain.walls_objects import wall_names
 
 _SILENCE = 150.0
 """Seconds without a byte after which a watch is opened anew: the server sends a bookmark about once a minute."""
@@ -38,11 +38,28 @@ class DriftWatches:
         self._cache = cache
         self._kinds = kinds
         self._tasks: list[asyncio.Task[None]] = []
+        self._names = frozenset(one.kind for one in kinds)
+        self._known: dict[str, set[tuple[str, str]]] = {}
 
     def start(self) -> None:
         """Start, once."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._run(one), name=f"drift of {one.kind}") for one in self._kinds]
+
+    def absent(self, namespace: str, objects: Sequence[tuple[str, str]]) -> list[tuple[str, str]] | None:
+        """See `Cluster.absent`: by what is known here, and by the cache of the kinds that are watched for their health."""
+        gone: list[tuple[str, str]] = []
+        for kind, name in objects:
+            if kind in self._names:
+                known = self._known.get(kind)
+                if known is None:
+                    return None
+                there: bool | None = (namespace, name) in known
+            else:
+                there = self._cache.holds(kind, namespace, name)
+            if there is False:
+                gone.append((kind, name))
+        return gone
 
     async def close(self) -> None:
         """End all."""
@@ -52,20 +69,19 @@ class DriftWatches:
         self._tasks = []
 
     async def _run(self, watched: Watched) -> None:
-        known: set[tuple[str, str]] = set()
         while True:
             try:
-                version = await self._list(watched, known)
+                version = await self._list(watched)
                 while True:
-                    version = await self._follow(watched, version, known)
+                    version = await self._follow(watched, version)
             except ExpiredError:
                 continue
             except (SeawallError, RefusedError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 _log.info("a watch for drift broke off", kind=watched.kind, error=str(error))
                 await asyncio.sleep(_PAUSE)
 
-    async def _list(self, watched: Watched, known: set[tuple[str, str]]) -> str:
-        """Take in all objects; what was there at the last list, or belongs to every tenant's walls, and is not there is gone."""
+    async def _list(self, watched: Watched) -> str:
+        """Take in all objects; what was there at the last list and is not there now is gone."""
         version, seen = "", set[tuple[str, str]]()
         what = f"list marked {watched.kind} objects"
         async for items, at in pages(self._transport, watched.path, what, SELECTOR, metadata_only=True):
@@ -73,21 +89,19 @@ class DriftWatches:
             for one in items:
                 seen.add((one["metadata"].get("namespace", ""), one["metadata"]["name"]))
                 self._signs.see(watched.kind, one["metadata"])
-        walls = {(home, name) for home in self._cache.tenants() for name in wall_names(watched.kind)}
-        for namespace, name in (known | walls) - seen:
+        for namespace, name in self._known.get(watched.kind, set()) - seen:
             self._signs.gone(watched.kind, namespace, name)
-        known.clear()
-        known |= seen
+        self._known[watched.kind] = seen
         return version
 
-    async def _follow(self, watched: Watched, version: str, known: set[tuple[str, str]]) -> str:
+    async def _follow(self, watched: Watched, version: str) -> str:
         query = {**SELECTOR, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}
         what = f"watch marked {watched.kind} objects"
         request = Request("GET", watched.path, what, reader(), query, accept=METADATA_ONLY)
         try:
             async with self._transport.stream(request, _SILENCE) as lines:
                 while line := await lines.readline():
-                    version = self._take(watched.kind, orjson.loads(line), known)
+                    version = self._take(watched.kind, orjson.loads(line))
         except RefusedError as refused:
             if refused.refusal.status == 410:
                 raise ExpiredError from refused
@@ -97,7 +111,8 @@ class DriftWatches:
                 await asyncio.wait_for(asyncio.Event().wait(), 0.1)
         return version
 
-    def _take(self, kind: str, event: dict[str, Any], known: set[tuple[str, str]]) -> str:
+    def _take(self, kind: str, event: dict[str, Any]) -> str:
+        known = self._known[kind]
         what, meta = event["type"], event["object"].get("metadata") or {}
         if what == "ERROR":
             raise ExpiredError

@@ -16,6 +16,7 @@ from controlplane.domain.tiers import ClusterSpec, TierSpec
 from controlplane.ports.stores.tenants import (
     AppRecord,
     EnvironmentRecord,
+    GivenRow,
     PlaceRow,
     ReleaseChoice,
     SeenRow,
@@ -136,6 +137,15 @@ class PostgresTenants:
     async def placed_on(self) -> list[str]:
         """Clusters in use."""
         return list((await self._session.execute(sql.PLACED_ON)).scalars())
+
+    async def given(self, cluster: str, after: tuple[str, str], limit: int) -> Sequence[GivenRow]:
+        """Read inventories."""
+        values = {"cluster": cluster, "namespace": after[0], "app": after[1], "limit": limit}
+        rows = await self._session.execute(sql.GIVEN, values)
+        return [
+            GivenRow(row.namespace, row.app, [(item["key"]["kind"], item["key"]["name"]) for item in row.inventory])
+            for row in rows
+        ]
 
     async def set_drift(self, tenant: str, environment: str, drift: Mapping[str, Any]) -> None:
         """Write drift."""

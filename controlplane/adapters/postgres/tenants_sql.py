@@ -151,6 +151,18 @@ PLACES = text(
 )
 AT = text("select tenant from environments where cluster = :cluster and namespace = :namespace")
 PLACED_ON = text("select distinct cluster from environments order by cluster")
+GIVEN = text(
+    """
+    select e.namespace, coalesce(a.app, '') as app, coalesce(r.inventory, '[]') as inventory
+    from environments e
+    join tenants t on t.tenant = e.tenant
+    left join tenant_apps a on a.tenant = e.tenant and a.environment = e.environment
+    left join revisions r on r.tenant = a.tenant and r.environment = a.environment and r.app = a.app and r.revision = a.revision
+    where e.cluster = :cluster and e.slot_id is null and not e.dirty and t.phase = 'active' 
+      and (e.namespace, coalesce(a.app, '')) > (:namespace, :app)
+    order by e.namespace, coalesce(a.app, '') limit :limit
+    """
+)
 SET_DRIFT = text(
     """
     update environments set drift = cast(:drift as jsonb) where tenant = :tenant and environment = :environment

@@ -8,7 +8,7 @@ from typing import Any
 from controlplane.adapters.fleet.cache import BEAT, WATCHED, FleetCache
 from controlplane.adapters.fleet.cached import CachedReads
 from controlplane.adapters.fleet.explain import explain_pods
-from controlplane.adapters.fleet.signs import Signs
+from controlplane.adapters.fleet.signs import DRIFT_KINDS, Signs
 from controlplane.adapters.fleet.states import namespace_view
 from controlplane.adapters.simulated.clock import Clock, LoopClock
 from controlplane.adapters.simulated.front import Front
@@ -93,6 +93,16 @@ class SimulatedCluster(CachedReads):
     def listen_for_drift(self, on_sign: Callable[[DriftSign], None]) -> Callable[[], None]:
         """See `Cluster.listen_for_drift`."""
         return self._signs.listen(on_sign)
+
+    async def absent(self, namespace: str, objects: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]] | None:
+        """See `Cluster.absent`. Whoever simulates a fleet can as well be asked."""
+        if not self._cache.live():
+            return None
+        watched = {kind for _, kind in (*WATCHED, *DRIFT_KINDS)} - {"Namespace"}
+        kinds = sorted({kind for kind, _ in objects} & watched)
+        found = await self._backend.call("list_objects", namespace=namespace, kinds=kinds) if kinds else ()
+        there = {(one["kind"], one["metadata"]["name"]) for one in found}
+        return [one for one in objects if one[0] in watched and one not in there]
 
     async def room(self) -> Room | None:
         """See `Cluster.room`: there are no nodes here."""

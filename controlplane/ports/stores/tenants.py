@@ -97,6 +97,15 @@ class PlaceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenRow:
+    """What an app's current revision put into a namespace: (kind, name) of each object. `app` is empty where there is none."""
+
+    namespace: str
+    app: str
+    objects: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class SeenRow:
     """What was seen of an environment."""
 
@@ -188,6 +197,10 @@ class TenantStore(Protocol):
 
     async def placed_on(self) -> list[str]:
         """Clusters that any environment is placed on."""
+        ...
+
+    async def given(self, cluster: str, after: tuple[str, str], limit: int) -> Sequence[GivenRow]:
+        """What active environments on a cluster were given by app, of those that no change holds, by (namespace, app) behind `after`."""
         ...
 
     async def set_drift(self, tenant: str, environment: str, drift: Mapping[str, Any]) -> None:
