@@ -12,7 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .output import cell, short_id
+from controlplane.domain.timeline_marks import LEGEND, MARKS, lane_of, mark_of
+
+from .output import cell
 
 if TYPE_CHECKING:
     from .client import Json
@@ -24,40 +26,7 @@ TAIL: Final = 15
 LEAST_AXIS: Final = 40
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _TENANTS_SHOWN: Final = 3
-_MARKS: Final = "x!<?+>|"
-"""Worst first: of several in one place the first of these is drawn."""
-_LEGEND: Final = "> starts   + good   x failed   ! a gate's no   < goes back   ? unclear   | other   [=] lasts"
 _STYLES: Final = {"x": "bold red", "!": "bold red", "<": "yellow", "?": "yellow", "+": "green", ">": "cyan", "|": "dim"}
-_WORDS: Final = {
-    "target-started": ">",
-    "started": ">",
-    "wave-started": ">",
-    "target-verified": "+",
-    "wave-passed": "+",
-    "succeeded": "+",
-    "pass": "+",
-    "activated": "+",
-    "closed": "+",
-    "target-failed": "x",
-    "target-stuck": "x",
-    "wave-failed": "x",
-    "failed": "x",
-    "unhealthy": "x",
-    "opened": "x",
-    "fellIll": "x",
-    "blamed": "x",
-    "suspected": "?",
-    "gate-failed": "!",
-    "fail": "!",
-    "target-rolling-back": "<",
-    "target-rolled-back": "<",
-    "aborted": "<",
-    "aborting": "<",
-    "target-disturbed": "?",
-    "target-deferred": "?",
-    "unknown": "?",
-    "drifted": "?",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +85,7 @@ def timeline_screen(found: Json, width: int) -> Group:
             grid.add_row(Text(label), line, Text(tail, style="dim"))
     whose = f"tenant {found['tenant']}" if found["tenant"] else "the fleet"
     head = Text(f"{whose}, {since:%Y-%m-%d %H:%M} until {until:%Y-%m-%d %H:%M} UTC", style="bold")
-    return Group(head, "", grid, Text(_LEGEND, style="dim"), "", _entries(items, until - since), *_ends(found))
+    return Group(head, "", grid, Text(LEGEND, style="dim"), "", _entries(items, until - since), *_ends(found))
 
 
 def moment(text: str) -> datetime:
@@ -124,40 +93,19 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def mark_of(item: Json) -> str:
-    """An entry's mark."""
-    return _WORDS.get(item["change"], "|")
-
-
 def lanes(items: Iterable[Json], axis: Axis) -> list[Lane]:
     """A lane for each rollout (with its gates), each calendar, and each other kind of thing, in the order of their first mark."""
     found: dict[str, Lane] = {}
     for item in items:
-        key, label = _lane_of(item)
+        key, label = lane_of(item["role"], item["kind"], item["id"], item["what"])
         lane = found.setdefault(key, Lane(label))
         at = axis.column(moment(item["at"]))
         if item["role"] == "window":
             _draw_window(lane, at, axis.column(moment(item["until"])))
         else:
-            mark = mark_of(item)
-            lane.marks[at] = min(mark, lane.marks.get(at, mark), key=_MARKS.index)
+            mark = mark_of(item["change"])
+            lane.marks[at] = min(mark, lane.marks.get(at, mark), key=MARKS.index)
     return list(found.values())
-
-
-def _lane_of(item: Json) -> tuple[str, str]:
-    if item["role"] == "window":
-        name = item["id"].partition("/")[0]
-        return f"calendar/{name}", f"calendar {name}"
-    if item["kind"] == "rollout":
-        return item["id"], f"{_subject(item['what'])} {short_id(item['id'])}"
-    if item["kind"] == "gate":
-        return item["id"], f"rollout {short_id(item['id'])}"
-    return item["kind"], item["kind"]
-
-
-def _subject(what: str) -> str:
-    """`deploy of odoo/17.0.4 in production, tenant acme-fr` in short: the release."""
-    return what.partition(" of ")[2].partition(" in ")[0] or what
 
 
 def _draw_window(lane: Lane, start: int, end: int) -> None:
@@ -211,7 +159,7 @@ def _entries(items: Sequence[Json], span: timedelta) -> Table:
 
 def _entry(group: Sequence[Json], form: str) -> list[Any]:
     first = group[0]
-    mark = "=" if first["role"] == "window" else mark_of(first)
+    mark = "=" if first["role"] == "window" else mark_of(first["change"])
     what = str(first["what"]).replace(" in production", "")
     if len(group) > 1:
         names = [one["tenant"] for one in group if one["tenant"]]

@@ -4,7 +4,7 @@ It shows what the API shows, read by the same services under the same roles; a t
 A person logs in with a key or token; a cookie that only `/console` gets stands for it afterwards (`services.sessions`).
 """
 
-from . import forms, pages
+from . import forms, pages, timeline_page
 
-CONSOLE = (forms.open_router, pages.open_router, forms.router, pages.router)
+CONSOLE = (forms.open_router, pages.open_router, forms.router, timeline_page.router, pages.router)
 """Its routers; the last route answers every other address below /console."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, decode, encode
 from controlplane.api.routers.looks import Since, parse_since
 from controlplane.api.routing import feature_router
-from controlplane.domain.correlation import Position, Signal, Span, Timeline, checked_span
+from controlplane.domain.correlation import Signal, Timeline, checked_span
 from controlplane.domain.errors import InvalidError
 from controlplane.domain.names import Name
 from controlplane.domain.tenants import EnvironmentName
@@ -57,13 +59,37 @@ async def timeline(
 
     Series come with the first page. A source that is away gives `unknown`, and the rest is shown.
     """
-    after: Any = decode(cursor, datetime, str, str, int)
-    names = checked_names(signal or [])
-    filling = checked_filling(with_ or [], names)
+    wanted = Wanted(tenant, since, until, signal or (), with_ or (), environment, limit, cursor)
+    found, following = await read_timeline(call, wanted)
+    if following is None:
+        return respond(found)
+    return respond(found.model_copy(update={"next": _next(request, found, following, limit)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks of a timeline, as it stands in an address."""
+
+    tenant: str | None = None
+    since: str | None = None
+    until: str | None = None
+    signals: Sequence[str] = ()
+    filling: Sequence[str] = ()
+    environment: str = "production"
+    limit: int = 100
+    cursor: str | None = None
+
+
+async def read_timeline(call: Call, asked: Wanted) -> tuple[Timeline, str | None]:
+    """Read a page of a timeline, and the cursor of the next one. Raises InvalidError, NotFoundError."""
+    after: Any = decode(asked.cursor, datetime, str, str, int)
+    names = checked_names(asked.signals)
+    filling = checked_filling(asked.filling, names)
+    tenant, environment = asked.tenant, asked.environment
     async with call.transaction(tenant) as uow:
-        end = _end(until, uow.now)
-        span = checked_span(parse_since(since or "PT2H", uow.now), end)
-        wanted = correlation.Wanted(tenant, span, after, limit)
+        end = _end(asked.until, uow.now)
+        span = checked_span(parse_since(asked.since or "PT2H", uow.now), end)
+        wanted = correlation.Wanted(tenant, span, after, asked.limit)
         sources = await correlation.recorded(uow, wanted)
     source = _source(call) if after is None else "series come with the first page"
     async with call.platform() as uow:  # calendars are nobody's own; the caller's right to the tenant was checked above
@@ -74,21 +100,19 @@ async def timeline(
     if after is None:
         shown = await lines(names, Asked(whom, environment, span, filling), source)
     entries, more = correlation.page_of([*sources, windows], wanted)
-    following = _next(request, span, entries[-1].position, limit) if more else None
     known = all(one.state == "measured" for one in shown)
-    return respond(
-        Timeline(
-            tenant=tenant,
-            since=span.since,
-            until=span.until,
-            step=span.step,
-            items=entries,
-            signals=shown,
-            complete=following is None and known and not notes,
-            notes=tuple(notes),
-            next=following,
-        )
+    found = Timeline(
+        tenant=tenant,
+        since=span.since,
+        until=span.until,
+        step=span.step,
+        items=entries,
+        signals=shown,
+        complete=not more and known and not notes,
+        notes=tuple(notes),
     )
+    last = entries[-1].position if more else None
+    return found, encode([last[0].isoformat(), *last[1:]]) if last else None
 
 
 def _end(until: str | None, now: datetime) -> datetime:
@@ -111,9 +135,8 @@ def _source(call: Call) -> Metrics | str:
     return found or "no metric source is configured where the API runs (SEAWALL_METRICS_SOURCE)"
 
 
-def _next(request: Request, span: Span, last: Position, limit: int) -> str:
+def _next(request: Request, found: Timeline, cursor: str, limit: int) -> str:
     """The next page, over the same span: what happens meanwhile belongs to neither."""
-    fixed = {"since": span.since.isoformat(), "until": span.until.isoformat()}
-    cursor = encode([last[0].isoformat(), *last[1:]])
+    fixed = {"since": found.since.isoformat(), "until": found.until.isoformat()}
     url = request.url.include_query_params(**fixed, cursor=cursor, limit=limit)
     return absolute(request, f"{url.path}?{url.query}")
