@@ -158,7 +158,7 @@ GIVEN = text(
     join tenants t on t.tenant = e.tenant
     left join tenant_apps a on a.tenant = e.tenant and a.environment = e.environment
     left join revisions r on r.tenant = a.tenant and r.environment = a.environment and r.app = a.app and r.revision = a.revision
-    where e.cluster = :cluster and e.slot_id is null and not e.dirty and t.phase = 'active' 
+    where e.cluster = :cluster and e.slot_id is null and not e.dirty and t.phase = 'active'
       and (e.namespace, coalesce(a.app, '')) > (:namespace, :app)
     order by e.namespace, coalesce(a.app, '') limit :limit
     """
