@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from controlplane.adapters.anchor_blobs import AnchorBlobs
 from controlplane.adapters.anchor_file import AnchorFile
+from controlplane.adapters.anchors import together
 from controlplane.adapters.blob import BlobContainer
 from controlplane.adapters.cel import Cel
 from controlplane.adapters.clusters import ClusterRegistry, read_clusters
@@ -147,8 +149,17 @@ class Container:
     @cached_property
     def anchors(self) -> Anchors | None:
         """Where heads of the audit chain are kept outside; None: in the log alone."""
-        path = self.settings.audit_anchors
-        return AnchorFile(path) if path else None
+        path, container = self.settings.audit_anchors, self.anchor_container
+        return together([*([AnchorFile(path)] if path else []), *([container] if container else [])])
+
+    @cached_property
+    def anchor_container(self) -> AnchorBlobs | None:
+        """The container of Azure Blob Storage among those places."""
+        settings = self.settings
+        if not settings.audit_anchors_container:
+            return None
+        sas = SecretRef(file=settings.audit_anchors_sas) if settings.audit_anchors_sas else None
+        return AnchorBlobs(settings.audit_anchors_container, self.secrets, sas, ca=settings.audit_anchors_ca)
 
     @cached_property
     def blobs(self) -> Sequence[Blobs]:
@@ -267,4 +278,6 @@ class Container:
             await source.close()
         for container in self.__dict__.get("blob_containers", ()):
             await container.close()
+        if (heads := self.__dict__.get("anchor_container")) is not None:
+            await heads.close()
         await self.database.close()

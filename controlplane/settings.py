@@ -73,9 +73,21 @@ class Settings(BaseSettings):
         default=None,
         description="Append-only file for the heads of the audit chain, where the database's owner can't write.",
     )
+    audit_anchors_container: str = Field(
+        default="",
+        description="The same in a container of Azure Blob Storage, besides or instead: https://ACCOUNT.blob.core.windows.net/CONTAINER.",
+    )
+    audit_anchors_sas: str = Field(
+        default="",
+        description="File in the folder SEAWALL_SECRETS with a shared access signature of that container (workers: racl, the API: rl); "
+        "empty: the workload identity of this process.",
+    )
+    audit_anchors_ca: Path | None = Field(
+        default=None, description="PEM file of certificates to trust at that container instead of the machine's."
+    )
     audit_retention: Annotated[Duration | None, BeforeValidator(_none_if_empty)] = Field(
         default=None,
-        description="How long audit rows are kept, such as P400D (30 days at least); empty: for ever. Needs SEAWALL_AUDIT_ANCHORS.",
+        description="How long audit rows are kept, such as P400D (30 days at least); empty: for ever. Needs SEAWALL_AUDIT_ANCHORS or its container.",
     )
     breakglass: Path | None = Field(
         default=None,
@@ -102,9 +114,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _retention(self) -> Self:
-        if self.audit_retention is not None and self.audit_anchors is None:
+        anchored = self.audit_anchors is not None or bool(self.audit_anchors_container)
+        if self.audit_retention is not None and not anchored:
             raise ValueError(
-                "SEAWALL_AUDIT_RETENTION needs SEAWALL_AUDIT_ANCHORS: rows leave only behind an anchored checkpoint"
+                "SEAWALL_AUDIT_RETENTION needs SEAWALL_AUDIT_ANCHORS or SEAWALL_AUDIT_ANCHORS_CONTAINER: "
+                "rows leave only behind an anchored checkpoint"
             )
         if self.audit_retention is not None and self.audit_retention < timedelta(days=30):
             raise ValueError("SEAWALL_AUDIT_RETENTION is at least P30D: the database refuses to remove younger rows")
@@ -117,7 +131,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as postgresql://user@host:5432/seawall")
         return url
 
-    @field_validator("breakglass_container")
+    @field_validator("breakglass_container", "audit_anchors_container")
     @classmethod
     def _is_container(cls, url: str) -> str:
         if url and not re.fullmatch(r"https://[^\s@?#/]+(/[^\s@?#/]+)+", url):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,30 +33,77 @@ _CLIENT: Final[dict[str, Any]] = {
 }
 
 
-class BlobContainer:
-    """See `controlplane.ports.blobs.Blobs`. `sas` None: the workload identity. `ca`: certificates to trust instead of the machine's."""
+class SignedIn:
+    """A client of one container with what signs in now. `sas` None: the workload identity. `ca`: certificates to trust instead of the machine's."""
 
     def __init__(self, url: str, secrets: Secrets, sas: SecretRef | None = None, *, ca: Path | None = None) -> None:
-        self._url = url
+        self.url = url
         self._secrets = secrets
         self._sas = sas
         self._trust: dict[str, Any] = {"connection_verify": str(ca)} if ca else {}
         self._identity: WorkloadIdentityCredential | None = None
         self._client: tuple[str, ContainerClient] | None = None
+
+    @contextmanager
+    def failing(self, away: Callable[[str], DependencyError]) -> Iterator[None]:
+        """Turn whatever the service or the signing in raises into `away`, told why without the service's words."""
+        from azure.core.exceptions import AzureError
+
+        try:
+            yield
+        except AzureError as error:
+            raise away(_said(error)) from error
+        except SeawallError as error:
+            raise away(error.detail) from error
+        except (ValueError, OSError) as error:  # no workload identity, a token file or a CA file that can't be read
+            raise away(type(error).__name__) from error
+
+    async def container(self) -> ContainerClient:
+        """A client with what signs in now."""
+        from azure.core.credentials import AzureSasCredential
+        from azure.identity.aio import WorkloadIdentityCredential
+        from azure.storage.blob.aio import ContainerClient, LinearRetry
+
+        sas = self._secrets.read(self._sas).decode("ascii").lstrip("?") if self._sas else ""
+        if self._client is not None and self._client[0] == sas:
+            return self._client[1]
+        await self._close_client()
+        if not sas:
+            self._identity = self._identity or WorkloadIdentityCredential(**self._trust)
+        credential = AzureSasCredential(sas) if sas else self._identity
+        client = ContainerClient.from_container_url(
+            self.url,
+            credential=credential,
+            retry_policy=LinearRetry(backoff=1, retry_total=1, random_jitter_range=0),
+            **_CLIENT,
+            **self._trust,
+        )
+        self._client = (sas, client)
+        return client
+
+    async def _close_client(self) -> None:
+        if self._client is not None:
+            await self._client[1].close()
+            self._client = None
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._close_client()
+        if self._identity is not None:
+            await self._identity.close()
+
+
+class BlobContainer:
+    """See `controlplane.ports.blobs.Blobs`; it signs in as `SignedIn` says."""
+
+    def __init__(self, url: str, secrets: Secrets, sas: SecretRef | None = None, *, ca: Path | None = None) -> None:
+        self._door = SignedIn(url, secrets, sas, ca=ca)
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def replace(self, folder: str, files: Mapping[str, str]) -> int:
         """Write what differs by its MD5, remove what is not named."""
-        from azure.core.exceptions import AzureError
-
-        try:
-            return await self._replace(await self._container(), folder, files)
-        except AzureError as error:
-            raise self._away(_said(error)) from error
-        except SeawallError as error:
-            raise self._away(error.detail) from error
-        except (ValueError, OSError) as error:  # no workload identity, a token file or a CA file that can't be read
-            raise self._away(type(error).__name__) from error
+        with self._door.failing(self._away):
+            return await self._replace(await self._door.container(), folder, files)
 
     async def _replace(self, container: ContainerClient, folder: str, files: Mapping[str, str]) -> int:
         there = {} if not folder and not files else await _listed(container, folder)
@@ -78,44 +126,12 @@ class BlobContainer:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed  # the others were cancelled, or say the same
 
-    async def _container(self) -> ContainerClient:
-        """A client with what signs in now."""
-        from azure.core.credentials import AzureSasCredential
-        from azure.identity.aio import WorkloadIdentityCredential
-        from azure.storage.blob.aio import ContainerClient, LinearRetry
-
-        sas = self._secrets.read(self._sas).decode("ascii").lstrip("?") if self._sas else ""
-        if self._client is not None and self._client[0] == sas:
-            return self._client[1]
-        await self._close_client()
-        if not sas:
-            self._identity = self._identity or WorkloadIdentityCredential(**self._trust)
-        credential = AzureSasCredential(sas) if sas else self._identity
-        client = ContainerClient.from_container_url(
-            self._url,
-            credential=credential,
-            retry_policy=LinearRetry(backoff=1, retry_total=1, random_jitter_range=0),
-            **_CLIENT,
-            **self._trust,
-        )
-        self._client = (sas, client)
-        return client
-
-    async def _close_client(self) -> None:
-        if self._client is not None:
-            await self._client[1].close()
-            self._client = None
-
     async def close(self) -> None:
         """Close connections."""
-        await self._close_client()
-        if self._identity is not None:
-            await self._identity.close()
+        await self._door.close()
 
     def _away(self, why: str) -> DependencyError:
-        detail = (
-            f"Files can't be kept in {self._url} ({why}). Check the container, its firewall, and what signs in there."
-        )
+        detail = f"Files can't be kept in {self._door.url} ({why}). Check the container, its firewall, and what signs in there."
         return DependencyError(detail, code="blobs-unavailable")
 
 

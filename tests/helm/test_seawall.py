@@ -138,6 +138,23 @@ def test_a_container_outside_is_written_by_workers_alone_as_their_workload_ident
     assert not any(v["name"] == "outside" for v in pod_of(objects, "work")["volumes"])
 
 
+def test_heads_of_the_audit_chain_go_to_a_container_and_the_api_compares_if_it_was_given_a_signature() -> None:
+    address = "https://acme.blob.core.windows.net/audit"
+    alone = render({"outside": {"anchors": address, "auditRetention": "P400D"}})
+    told = {part: variables(pod_of(alone, part)["containers"][0]) for part in PARTS}
+    name = "SEAWALL_AUDIT_ANCHORS_CONTAINER"
+    assert {part: found.get(name) for part, found in told.items()} == {"relay": None, "serve": None, "work": address}
+    assert {part: found.get("SEAWALL_AUDIT_RETENTION") for part, found in told.items()} == {
+        "relay": None,
+        "serve": None,
+        "work": "P400D",
+    }
+    signed = render({"outside": {"anchors": address, "anchorsSas": "heads"}, "secrets": {"existingSecret": "s"}})
+    told = {part: variables(pod_of(signed, part)["containers"][0]) for part in PARTS}
+    assert {part: found.get(name) for part, found in told.items()} == {"relay": None, "serve": address, "work": address}
+    assert told["serve"]["SEAWALL_AUDIT_ANCHORS_SAS"] == "heads"
+
+
 def test_what_outlives_the_database_is_written_by_workers_and_read_by_the_api() -> None:
     objects = render({"outside": {"existingClaim": "seawall-outside", "auditRetention": "P400D"}})
     told = {part: variables(pod_of(objects, part)["containers"][0]) for part in PARTS}

@@ -75,9 +75,17 @@ topologySpreadConstraints:
 {{- if include "seawall.seesOutside" . }}
 - {name: SEAWALL_AUDIT_ANCHORS, value: /var/lib/seawall/outside/audit-heads.ndjson}
 {{- if eq .part "work" }}
-- {name: SEAWALL_AUDIT_RETENTION, value: {{ .root.Values.outside.auditRetention | quote }}}
 - {name: SEAWALL_BREAKGLASS, value: /var/lib/seawall/outside/breakglass}
 {{- end }}
+{{- end }}
+{{- if include "seawall.readsHeads" . }}
+- {name: SEAWALL_AUDIT_ANCHORS_CONTAINER, value: {{ .root.Values.outside.anchors | quote }}}
+{{- if .root.Values.outside.anchorsSas }}
+- {name: SEAWALL_AUDIT_ANCHORS_SAS, value: {{ .root.Values.outside.anchorsSas | quote }}}
+{{- end }}
+{{- end }}
+{{- if and .root.Values.outside.auditRetention (eq .part "work") }}
+- {name: SEAWALL_AUDIT_RETENTION, value: {{ .root.Values.outside.auditRetention | quote }}}
 {{- end }}
 {{- if and .root.Values.outside.container (eq .part "work") }}
 - {name: SEAWALL_BREAKGLASS_CONTAINER, value: {{ .root.Values.outside.container | quote }}}
@@ -108,6 +116,11 @@ topologySpreadConstraints:
 {{- end }}
 
 {{/* Workers write there; the API reads the audit chain's heads. */}}
+{{- define "seawall.readsHeads" -}}
+{{- $o := .root.Values.outside }}
+{{- if and $o.anchors (or (eq .part "work") (and (eq .part "serve") $o.anchorsSas (include "seawall.readsSecrets" .))) }}yes{{ end }}
+{{- end }}
+
 {{- define "seawall.seesOutside" -}}
 {{- if and .root.Values.outside.existingClaim (ne .part "relay") }}yes{{ end }}
 {{- end }}
