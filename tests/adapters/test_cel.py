@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 
 from controlplane.adapters.cel import Cel, nesting
@@ -56,6 +59,35 @@ def test_loops_inside_loops_over_much_data_are_refused_before_they_run() -> None
     assert Cel().test("event.data.tags.all(a, a >= 0)", much)
     with pytest.raises(ExpressionError, match="too many steps"):
         Cel().test("event.data.tags.all(a, event.data.tags.all(b, a + b >= 0))", much)
+
+
+MANY = list(range(1_500_000))
+"""About 10 MB as JSON."""
+LONG = "a" * 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        ("event.tags.all(t, t >= 0)", {"tags": MANY}),
+        ("event.tags.exists(t, event.tags.exists(u, u == t + 1.5))", {"tags": MANY[:100_000], "text": LONG}),
+        ("event.tags.all(t, !event.text.contains('zzz'))", {"tags": MANY[:50_000], "text": LONG}),
+        ("event.tags.all(t, !event.text.matches('(a|aa)+z'))", {"tags": MANY[:50_000], "text": LONG}),
+        ("event.tags.map(t, event.tags.map(u, event.text)).size() > 0", {"tags": MANY[:600], "text": LONG}),
+        ("event.names.all(n, n.size() > 0)", {"names": {LONG: 1, "b": 2, **{str(n): n for n in range(50_000)}}}),
+    ],
+    ids=["values", "nested", "text", "pattern", "copies", "names"],
+)
+def test_loops_over_ten_megabytes_are_refused_at_once(expression: str, data: dict[str, Any]) -> None:
+    started = time.process_time()
+    with pytest.raises(ExpressionError, match="too many steps"):
+        Cel().test(expression, {"event": data})
+    assert time.process_time() - started < 1
+
+
+def test_ten_megabytes_that_no_loop_goes_over_are_looked_through() -> None:
+    assert Cel().test("event.text.contains('b')", {"event": {"text": f"{LONG}b", "tags": []}})
+    assert Cel().test("event.tags.all(t, t.startsWith('a'))", {"event": {"tags": ["a" * 400] * 1000}})
 
 
 def test_nesting_counts_loops_in_loops_and_no_text() -> None:
