@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -65,11 +67,11 @@ class Database:
                 sqlalchemy_url(url),
                 pool_size=self._pool_size,
                 max_overflow=5,
-                pool_pre_ping=True,
                 pool_timeout=5,
                 hide_parameters=True,
                 connect_args=options,
             )
+            event.listen(self._engines[role].sync_engine, "checkout", _refuse_hung_up)
         return self._engines[role]
 
     @asynccontextmanager
@@ -117,6 +119,18 @@ class Database:
         for engine in self._engines.values():
             await engine.dispose()
         self._engines.clear()
+
+
+def _refuse_hung_up(connection: Any, record: object, proxy: object) -> None:
+    """Have the pool open a new connection instead of one that its server has closed; raises `DisconnectionError`.
+
+    Between transactions a server that is there says nothing, so that something to read is its goodbye, or the end of the stream. Looking
+    costs no round trip, as asking the server would for each transaction.
+    """
+    look = select.poll()
+    look.register(connection.driver_connection.fileno(), select.POLLIN)
+    if look.poll(0):
+        raise DisconnectionError("the server has closed the connection")
 
 
 async def _hint(session: AsyncSession) -> None:

@@ -196,6 +196,8 @@ class PostgresEngineTransaction:
         await self._returned()
         wanted = {*scopes, *self._deltas, *(trip.scope for trip in self._trips)}
         wanted |= {FLEET_IN_FLIGHT} if self._trips else set()
+        if not wanted:
+            return {}
         budgets, self._fleet_version = await start.lock_budgets(self._batch, wanted)
         for scope in await open_breakers(self._uow, self._trips, budgets):
             budgets[scope] = replace(budgets[scope], breaker="open")
