@@ -17,12 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from controlplane.domain.errors import DependencyError
 
+from .batch import Batch
 from .migrate import sqlalchemy_url
 from .uow import PostgresUnitOfWork
 
 log = structlog.get_logger(__name__)
 
 _HINT = text("select set_config('synchronous_commit', 'off', true), pg_notify('seawall_outbox', '')")
+_BEGIN = text("select now(), set_config('seawall.tenant', :tenant, true)")
 TIMEOUTS = "-c idle_in_transaction_session_timeout=5s -c statement_timeout=30s -c lock_timeout=5s"
 
 # Workers read by key. A plan that the connection keeps from when a table was small would go on reading all of it once it has grown.
@@ -97,8 +99,7 @@ class Database:
         try:
             async with AsyncSession(self.pool(role), expire_on_commit=False) as session:
                 async with session.begin():
-                    statement = text("select now(), set_config('seawall.tenant', :tenant, true)")
-                    now = (await session.execute(statement, {"tenant": tenant})).one()[0]
+                    now = (await Batch(session).rows(_BEGIN, {"tenant": tenant}))[0].now  # together with its BEGIN
                     uow = PostgresUnitOfWork(session, now)
                     yield uow
                 if uow.woke:
