@@ -53,6 +53,8 @@ async def running(admin: Kube, name: str) -> None:
     """What runs in a tenant's namespace before the wave, counted by its quota."""
     admin.make(f"/api/v1/namespaces/{name}/pods", asking_for_a_cpu())
     path = f"/api/v1/namespaces/{name}/resourcequotas/seawall"
+    # admission counts a pod only if it has heard of the quota; a quota that is changed is counted again in any case
+    assert admin.merge(path, {"spec": {"hard": {"pods": "21"}}}).is_success
     await until(lambda: used(admin.read(path)) == "1", what="the quota counts the pod")
 
 
