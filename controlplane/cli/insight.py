@@ -60,6 +60,8 @@ def outcomes_screen(found: Json) -> Group:
         "way back p50/p90/max",
         "not lost",
         "restorable",
+        "stopped by gates",
+        "by hand",
     )
     table = Table(*head, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for one in (found["fleet"], *found["groups"]):
@@ -88,6 +90,8 @@ def _figures(one: Json) -> list[str]:
         _times(one["rollbackTime"], "p50", "p90", "max"),
         "unknown" if money is None else f"{money['amount']} {money['currency']}",
         _share(one["restoreDrills"]),
+        ", ".join(f"{g['gate']} {g['stopped']}/{g['stood']}" for g in one["gates"] if g["stopped"]) or "-",
+        "-" if one["manualActionsPerRollout"] is None else f"{one['manualActionsPerRollout']:.1f}",
     ]
 
 

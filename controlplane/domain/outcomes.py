@@ -7,7 +7,7 @@ deployment. `docs/explanation/judgement.md` defines each figure; what can't be m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
@@ -79,11 +79,11 @@ class Restorable:
 
 @dataclass(frozen=True, slots=True)
 class GateOutcome:
-    """How many rollouts a kind of gate spoke its last word in, and in how many of them it said no."""
+    """That a kind of gate spoke its last word in a rollout, and whether one of them said no."""
 
+    rollout: str
     kind: str
-    stood: int
-    stopped: int
+    stopped: bool
 
 
 @dataclass(slots=True)
@@ -136,6 +136,13 @@ class OutcomeGroup(Wire):
     restore_drills: float | None = Field(
         description="Share of its tenants with a successful restore drill younger than 30 days; null: it has no tenants."
     )
+    rollouts: int = Field(
+        description="Rollouts that began in the span and reached one of its targets, or failed before."
+    )
+    gates: tuple[Stopped, ...] = Field(description="What gates answered in these rollouts.")
+    manual_actions_per_rollout: float | None = Field(
+        description="Acts by hand on these rollouts; null: there were none."
+    )
 
 
 class OutcomeNote(Wire):
@@ -165,7 +172,7 @@ class Outcomes(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was read. `events` in the order they were recorded."""
+    """What was read. `events` in the order they were recorded; `acts`: by hand, on each rollout that began, none included."""
 
     since: datetime
     until: datetime
@@ -173,8 +180,7 @@ class Recorded:
     events: Sequence[TargetEvent]
     untouched: Sequence[Untouched]
     gates: Sequence[GateOutcome]
-    rollouts: int
-    manual: int
+    acts: Mapping[str, int]
     tenants: Sequence[Restorable] = ()
 
 
@@ -222,18 +228,24 @@ def outcomes(found: Recorded, by: By) -> Outcomes:
     for tenant in found.tenants:
         for name in _homes(tenant, by):
             homes[name].append(tenant)
+    reached: defaultdict[str, set[str]] = defaultdict(set)
+    changes: list[TargetEvent | Untouched] = [*(a.first for a in attempts), *found.untouched]
+    for change in changes:
+        for name in _names(change, by):
+            reached[name].add(change.rollout)
+    fleet = _group("fleet", _Part(attempts, spared, found.tenants, found.acts.keys()), found)
     return Outcomes(
         since=found.since,
         until=found.until,
         by=by,
-        fleet=_group("fleet", attempts, spared, found.tenants, found),
-        groups=tuple(_group(name, parts[name], saved[name], homes[name], found) for name in names),
-        gates=tuple(
-            Stopped(gate=g.kind, stood=g.stood, stopped=g.stopped, share=g.stopped / g.stood) for g in found.gates
+        fleet=fleet,
+        groups=tuple(
+            _group(name, _Part(parts[name], saved[name], homes[name], reached[name]), found) for name in names
         ),
-        rollouts=found.rollouts,
-        manual_actions=found.manual,
-        manual_actions_per_rollout=found.manual / found.rollouts if found.rollouts else None,
+        gates=fleet.gates,
+        rollouts=fleet.rollouts,
+        manual_actions=sum(found.acts.values()),
+        manual_actions_per_rollout=fleet.manual_actions_per_rollout,
         restore_drills=_drilled(found.tenants),
         notes=NOTES,
     )
@@ -306,19 +318,25 @@ def middle(values: Sequence[timedelta]) -> timedelta:
     return timedelta(seconds=round(median(value.total_seconds() for value in values)))
 
 
-def _group(
-    name: str,
-    attempts: Sequence[Attempt],
-    spared: Sequence[tuple[Untouched, Decimal | None]],
-    tenants: Sequence[Restorable],
-    found: Recorded,
-) -> OutcomeGroup:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What belongs to a group."""
+
+    attempts: Sequence[Attempt]
+    spared: Sequence[tuple[Untouched, Decimal | None]]
+    tenants: Sequence[Restorable]
+    rollouts: Collection[str]
+
+
+def _group(name: str, part: _Part, found: Recorded) -> OutcomeGroup:
+    attempts = part.attempts
     over = [a for a in attempts if a.verified or a.back_at or a.failed]
     failed = sum(a.failed is not None for a in over)
     took, missing = recoveries(attempts)
     good = [a for a in over if a.verified and not a.back_from and not a.failed]
     leads = [a.verified - a.first.registered for a in good if a.verified and a.first.registered]
     days = max((found.until - found.since) / timedelta(days=1), 1e-9)
+    acts = [number for rollout, number in found.acts.items() if rollout in part.rollouts]
     return OutcomeGroup(
         name=name,
         deployments=len(over),
@@ -329,8 +347,23 @@ def _group(
         recovery_time=spread(took),
         unrecovered=missing,
         rollback_time=spread(a.back_at - a.back_from for a in attempts if a.back_at and a.back_from),
-        money_not_lost=_money(spared, found.currency),
-        restore_drills=_drilled(tenants),
+        money_not_lost=_money(part.spared, found.currency),
+        restore_drills=_drilled(part.tenants),
+        rollouts=len(acts),
+        gates=_stopped(found.gates, part.rollouts),
+        manual_actions_per_rollout=sum(acts) / len(acts) if acts else None,
+    )
+
+
+def _stopped(gates: Sequence[GateOutcome], rollouts: Collection[str]) -> tuple[Stopped, ...]:
+    """Each kind of gate that answered in some rollouts, by name."""
+    said: defaultdict[str, list[bool]] = defaultdict(list)
+    for one in gates:
+        if one.rollout in rollouts:
+            said[one.kind].append(one.stopped)
+    return tuple(
+        Stopped(gate=kind, stood=len(words), stopped=sum(words), share=sum(words) / len(words))
+        for kind, words in sorted(said.items())
     )
 
 

@@ -18,7 +18,6 @@ from controlplane.services.limits import fleet_limits
 async def outcomes_since(uow: UnitOfWork, since: datetime, by: By) -> Outcomes:
     """How changes turned out since a time, per fleet and group."""
     limits, store = await fleet_limits(uow), uow.outcomes
-    counts = await store.counts(since)
     found = Recorded(
         since=since,
         until=uow.now,
@@ -26,8 +25,7 @@ async def outcomes_since(uow: UnitOfWork, since: datetime, by: By) -> Outcomes:
         events=await store.target_events(since),
         untouched=[_untouched(row, limits) for row in await store.untouched(since)],
         gates=await store.gates(since),
-        rollouts=counts.rollouts,
-        manual=counts.manual,
+        acts=await store.acts(since),
         tenants=await store.restorable(uow.now - DRILL_COUNTS_FOR),
     )
     return outcomes(found, by)

@@ -47,6 +47,14 @@ async def test_outcomes_are_read_from_what_happened(api: Api, fleet: Fleet) -> N
     fleet.run("update releases set created_at = now() - interval '2 hours'")
     fleet.run("update targets set started_at = now() where tenant <> 'zed-fr'")
     fleet.run("update rollouts set started_at = now() - interval '1 hour', state = 'failed'")
+    for place, verdict in (("before", "pass"), ("during", "fail")):
+        fleet.run(
+            "insert into gates (rollout_id, wave, place, idx, kind, verdict, reason, who, since, evidence)"
+            " values (%s, 0, %s, 0, 'metric', %s, '', '', now(), '{}')",
+            rollout,
+            place,
+            verdict,
+        )
     auditor = await api.as_("auditor")
     answer = await auditor.get("/v1/outcomes", params={"since": "P1D", "by": "tenant"})
     assert answer.status_code == 200, answer.text
@@ -62,6 +70,10 @@ async def test_outcomes_are_read_from_what_happened(api: Api, fleet: Fleet) -> N
     }  # one tenant, 200 an hour, half an hour
     assert [g["name"] for g in body["groups"]] == list(NAMES)
     assert (body["rollouts"], body["manualActions"]) == (1, 1)
+    stopped = [{"gate": "metric", "stood": 1, "stopped": 1, "share": 1.0}]
+    assert body["gates"] == stopped
+    for one in (fleet_figures, *body["groups"]):
+        assert (one["rollouts"], one["gates"], one["manualActionsPerRollout"]) == (1, stopped, 1.0), one["name"]
     assert body["restoreDrills"] == 0.0
 
 

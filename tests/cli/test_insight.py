@@ -11,16 +11,16 @@ from controlplane.cli.insight import blame_screen, outcomes_screen
 from controlplane.domain.outcomes import STARTED, STUCK, VERIFIED, GateOutcome, Recorded, TargetEvent, outcomes
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+ACTS = {"r1": 3, "r2": 2, "r3": 1, "r4": 0}
 
 
 def test_the_screen_shows_what_was_measured_and_a_dash_for_what_was_not() -> None:
     def event(tenant: str, change: str, minutes: int) -> TargetEvent:
-        return TargetEvent("r", tenant, NOW + timedelta(minutes=minutes), change, "", "odoo", "gold", "", NOW)
+        return TargetEvent("r1", tenant, NOW + timedelta(minutes=minutes), change, "", "odoo", "gold", "", NOW)
 
     events = [event("a", STARTED, 0), event("a", VERIFIED, 9), event("b", STARTED, 0), event("b", STUCK, 5)]
-    found = outcomes(
-        Recorded(NOW, NOW + timedelta(days=1), "EUR", events, [], [GateOutcome("metric", 4, 1)], 2, 3), "tier"
-    )
+    gates = [GateOutcome(rollout, "metric", rollout == "r1") for rollout in ACTS]
+    found = outcomes(Recorded(NOW, NOW + timedelta(days=1), "EUR", events, [], gates, ACTS), "tier")
     console = Console(width=220, record=True)
     console.print(outcomes_screen(found.model_dump(mode="json", by_alias=True)))
     said = console.export_text()
@@ -31,6 +31,7 @@ def test_the_screen_shows_what_was_measured_and_a_dash_for_what_was_not() -> Non
         "- +1 open",
         "metric stopped 1 of 4",
         "1.5 acts",
+        "metric 1/1",
         "drills    - of tenants",
         "0.00 EUR",
     ):

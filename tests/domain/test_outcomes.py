@@ -25,6 +25,7 @@ from controlplane.domain.outcomes import (
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 REGISTERED = NOW - timedelta(hours=2)
+ACTS = {"r1": 3, "r2": 0, "r3": 2, "r4": 1}
 
 
 def minutes(n: float) -> timedelta:
@@ -46,7 +47,7 @@ def story(
 def recorded(
     events: Sequence[TargetEvent] = (), untouched: Sequence[Untouched] = (), gates: Sequence[GateOutcome] = ()
 ) -> Recorded:
-    return Recorded(NOW, NOW + timedelta(days=10), "EUR", events, untouched, gates, rollouts=4, manual=6)
+    return Recorded(NOW, NOW + timedelta(days=10), "EUR", events, untouched, gates, ACTS)
 
 
 def of(*events: Sequence[TargetEvent], untouched: Sequence[Untouched] = (), by: By = "tier") -> Outcomes:
@@ -62,7 +63,7 @@ def test_without_history_nothing_is_claimed() -> None:
     assert (fleet.deployments, fleet.per_day) == (0, 0)
     assert fleet.change_failure_rate is None
     assert (fleet.lead_time, fleet.recovery_time, fleet.rollback_time) == (None, None, None)
-    assert outcomes(replace(recorded(), rollouts=0, manual=0), "tier").manual_actions_per_rollout is None
+    assert outcomes(replace(recorded(), acts={}), "tier").manual_actions_per_rollout is None
 
 
 def test_failure_rate_lead_time_and_frequency_count_tenants_changes() -> None:
@@ -128,11 +129,30 @@ def test_money_of_an_unknown_value_is_unknown_not_less() -> None:
 
 
 def test_gates_acts_and_drills() -> None:
-    found = outcomes(recorded(gates=[GateOutcome("controlGroup", 8, 2)]), "tier")
-    assert [(g.gate, g.stood, g.stopped, g.share) for g in found.gates] == [("controlGroup", 8, 2, 0.25)]
-    assert found.manual_actions_per_rollout == 1.5
+    words = [GateOutcome(f"r{n}", "controlGroup", n == 2) for n in range(1, 5)]
+    found = outcomes(recorded(gates=words), "tier")
+    assert [(g.gate, g.stood, g.stopped, g.share) for g in found.gates] == [("controlGroup", 4, 1, 0.25)]
+    assert (found.manual_actions, found.manual_actions_per_rollout) == (6, 1.5)
     assert found.restore_drills is None
     assert "restore-drills" in {note.code for note in found.notes}
+
+
+def test_a_group_has_the_gates_and_acts_of_the_rollouts_that_reached_it() -> None:
+    events = [
+        *story("a", *GOOD, rollout="r1"),
+        *story("a", *BAD, rollout="r2", code="gate-failed"),
+        *story("b", *GOOD, rollout="r1", tier="silver"),
+    ]
+    spared = [Untouched("r3", "c", "odoo", "silver", "", Decimal(1))]
+    words = [GateOutcome("r1", "metric", stopped=False), GateOutcome("r2", "metric", stopped=True)]
+    words += [GateOutcome("r3", "approval", stopped=True), GateOutcome("r4", "metric", stopped=True)]
+    found = outcomes(recorded(events, spared, words), "tier")
+    gold, silver = found.groups
+    assert [(g.gate, g.stood, g.stopped) for g in gold.gates] == [("metric", 2, 1)]
+    assert [(g.gate, g.stood, g.stopped) for g in silver.gates] == [("approval", 1, 1), ("metric", 1, 0)]
+    assert (gold.rollouts, gold.manual_actions_per_rollout) == (2, 1.5)
+    assert (silver.rollouts, silver.manual_actions_per_rollout) == (2, 2.5)
+    assert [(g.gate, g.stood, g.stopped) for g in found.fleet.gates] == [("approval", 1, 1), ("metric", 3, 2)]
 
 
 def test_a_release_counts_for_each_of_its_modules_and_one_without_for_none_in_particular() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controlplane.domain.blame import Signal, Touch
 from controlplane.domain.event_catalogue import TYPE_PREFIX
 from controlplane.domain.outcomes import NOT_ITS_FAULT, READ, GateOutcome, Restorable, TargetEvent
-from controlplane.ports.stores.outcomes import RolloutCounts, UntouchedRow
+from controlplane.ports.stores.outcomes import UntouchedRow
 
 _EVENTS = text(
     """
@@ -39,19 +39,19 @@ _UNTOUCHED = text(
 )
 _GATES = text(
     """
-    select g.kind, count(distinct g.rollout_id) as stood,
-           count(distinct g.rollout_id) filter (where g.verdict = 'fail') as stopped
+    select cast(g.rollout_id as text) as rollout, g.kind, bool_or(g.verdict = 'fail') as stopped
     from gates g join rollouts r on r.id = g.rollout_id
     where r.started_at >= :since and r.kind <> 'rollback' and g.verdict in ('pass', 'fail')
-    group by g.kind order by g.kind
+    group by g.rollout_id, g.kind
     """
 )
-_COUNTS = text(
+_ACTS = text(
     """
-    with began as (select id from rollouts where started_at >= :since and kind <> 'rollback')
-    select (select count(*) from began) as rollouts,
-           (select count(*) from audit a join began b on a.subject = 'rollouts/' || b.id
-            where a.at >= :since and a.actor not like 'trigger:%' and a.actor not like 'seawall%') as manual
+    select cast(r.id as text) as rollout, count(a.subject) as acts
+    from rollouts r left join audit a on a.subject = 'rollouts/' || r.id
+         and a.at >= :since and a.actor not like 'trigger:%' and a.actor not like 'seawall%'
+    where r.started_at >= :since and r.kind <> 'rollback'
+    group by r.id
     """
 )
 _RESTORABLE = text(
@@ -148,9 +148,10 @@ class PostgresOutcomes:
         """Gates' last words."""
         return [GateOutcome(*row) for row in await self._session.execute(_GATES, {"since": since})]
 
-    async def counts(self, since: datetime) -> RolloutCounts:
+    async def acts(self, since: datetime) -> Mapping[str, int]:
         """Rollouts and acts."""
-        return RolloutCounts(*(await self._session.execute(_COUNTS, {"since": since})).one())
+        rows = await self._session.execute(_ACTS, {"since": since})
+        return {r.rollout: r.acts for r in rows}
 
     async def restorable(self, since: datetime) -> Sequence[Restorable]:
         """Tenants and their drills."""

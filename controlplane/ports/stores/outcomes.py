@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,14 +25,6 @@ class UntouchedRow:
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutCounts:
-    """How many rollouts began, and how often somebody acted on them."""
-
-    rollouts: int
-    manual: int
-
-
 class OutcomeStore(Protocol):
     """What history holds since a time; ways back that a person started count as none of it."""
 
@@ -45,11 +37,11 @@ class OutcomeStore(Protocol):
         ...
 
     async def gates(self, since: datetime) -> Sequence[GateOutcome]:
-        """How often each kind of gate answered, and said no."""
+        """What each kind of gate answered in each rollout that began since then."""
         ...
 
-    async def counts(self, since: datetime) -> RolloutCounts:
-        """Rollouts and people's acts on them."""
+    async def acts(self, since: datetime) -> Mapping[str, int]:
+        """Every rollout that began since then, and how often somebody acted on it."""
         ...
 
     async def restorable(self, since: datetime) -> Sequence[Restorable]:
