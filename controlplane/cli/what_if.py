@@ -30,7 +30,6 @@ def what_if_screen(found: Json, fleet: str) -> Group:
         f"over      p50 {finish['p50']}, p90 {finish['p90']}, so by {finish['by']}",
         f"go back   p50 {found['goneBack'][0]:g}, p90 {found['goneBack'][1]:g} targets",
     ]
-    gates = [f"gate      {gate['gate']} stops it in {gate['share']:.0%} of runs" for gate in found["gates"]]
     curves = Table("at stake (p90)", "", "most", box=None, pad_edge=False)
     for title, key in (("in flight", "inFlight"), ("unverified", "unverified")):
         values = [float(point[key][1]) for point in found["curve"]]
@@ -40,7 +39,37 @@ def what_if_screen(found: Json, fleet: str) -> Group:
     notes = [f"assumed   {note['detail']}" for note in found["assumptions"]]
     headline = Text.assemble((head, "bold"), f"      fleet: {fleet}")
     drawn = chart(orders, f"until {span} after the start")
-    return Group(headline, "", ends, "", *gates, *lines, "", curves, "", "orders per hour at stake", *drawn, "", *notes)
+    return Group(
+        headline,
+        "",
+        ends,
+        *gate_chances(found["gates"]),
+        "",
+        *lines,
+        "",
+        curves,
+        "",
+        "orders per hour at stake",
+        *drawn,
+        "",
+        *notes,
+    )
+
+
+def gate_chances(gates: Sequence[Json]) -> list[Table | str]:
+    """A line for each gate that stops it now and then, and how many never do."""
+    if not gates:
+        return []
+    table = Table("gate", "wave", "place", "stops it", box=None, pad_edge=False)
+    stops = [gate for gate in gates if gate["share"] > 0]
+    for gate in stops:
+        number = f" {gate['index'] + 1}" if gate["index"] else ""
+        table.add_row(f"{gate['gate']}{number}", gate["wave"], gate["place"], f"{gate['share']:.0%} of runs")
+    quiet = sorted({gate["gate"] for gate in gates} - {gate["gate"] for gate in stops})
+    rest = len(gates) - len(stops)
+    named = f" ({', '.join(quiet)})" if quiet else ""
+    said = [f"gate      {rest} of {len(gates)} gates stop it in no run{named}"] if rest else []
+    return ["", *([table] if stops else []), *said]
 
 
 def chart(values: Sequence[tuple[float, float]], until: str, rows: int = ROWS) -> list[Text]:

@@ -11,6 +11,7 @@ from statistics import quantiles
 from pydantic import Field
 
 from controlplane.domain.failure_odds import FailureOdds
+from controlplane.domain.gating import gates_of
 from controlplane.domain.plans import Note, Plan
 from controlplane.domain.quantities import Amount, Duration
 from controlplane.domain.requests import RolloutRequest
@@ -53,9 +54,12 @@ class Share(Wire):
 
 
 class GateChance(Wire):
-    """How many of the runs a kind of gate stopped: 0 for one that stood and stopped none."""
+    """How many of the runs a gate stopped: 0 for one that stood and stopped none, or that no run came to."""
 
-    gate: str
+    gate: str = Field(description="Its kind.")
+    wave: str
+    place: str = Field(description="before, during or after the wave.")
+    index: int = Field(description="Its number in that place, from 0.")
     share: float
 
 
@@ -85,7 +89,7 @@ class Simulation(Wire):
     seed: int
     ends: tuple[Share, ...]
     gates: tuple[GateChance, ...] = Field(
-        description="For each kind of gate of the plan: the chance that it stops the rollout."
+        description="For each gate of the plan, in order: the chance that it stops the rollout."
     )
     finish: Finish
     gone_back: tuple[float, float] = Field(description="Targets that go back or get stuck: median and 90th percentile.")
@@ -118,8 +122,14 @@ def sum_up(
             for (outcome, by), n in ends.most_common()
         ),
         gates=tuple(
-            GateChance(gate=kind, share=round(sum(run.stopped_by == kind for run in runs) / len(runs), 4))
-            for kind in standing_kinds(plan)
+            GateChance(
+                gate=gate.kind,
+                wave=plan.waves[key.wave].name,
+                place=key.place,
+                index=key.index,
+                share=round(sum(run.gate == key for run in runs) / len(runs), 4),
+            )
+            for key, gate in gates_of(plan).items()
         ),
         finish=Finish(p50=_whole(p50), p90=_whole(p90), by=began + timedelta(seconds=round(p90))),
         gone_back=middle_and_high([float(run.gone_back) for run in runs]),
@@ -132,8 +142,7 @@ def sum_up(
 
 def standing_kinds(plan: Plan) -> list[str]:
     """The kinds of gates that stand before, during or after waves of a plan."""
-    specs = [*plan.during, *(spec for wave in plan.waves for spec in (*wave.before, *wave.after))]
-    return sorted({kind for spec in specs for kind in spec})
+    return sorted({gate.kind for gate in gates_of(plan).values()})
 
 
 def middle_and_high(values: Sequence[float]) -> tuple[float, float]:

@@ -74,7 +74,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: how it ended and when, what stopped it (empty: nothing), how many went back, and the curve of what was at stake."""
+    """One run: how it ended and when, what stopped it (empty: nothing; a gate: its kind, and which), how many went back, the curve."""
 
     outcome: str
     seconds: float
@@ -82,6 +82,7 @@ class Run:
     verified: int
     gone_back: int
     curve: tuple[Moment, ...]
+    gate: GateKey | None = None
 
 
 def play(plan: Plan, odds: Odds, now: datetime, seed: int) -> Run:
@@ -121,7 +122,7 @@ class _Game:
         self.order = count()
         self.curve: list[Moment] = []
         self.stuck: set[str] = set()
-        self.stopped_by = ""
+        self.stopped_by: GateKey | None = None
 
     def play(self) -> Run:
         """Let everything happen, in order."""
@@ -136,13 +137,13 @@ class _Game:
         seconds = (self.now - self.began).total_seconds()
         verified = states.count(TargetState.VERIFIED)
         ended = rollout.state in ROLLOUT_OVER
-        return Run(
-            str(rollout.state) if ended else "waiting", seconds, self._stopped(), verified, back, tuple(self.curve)
-        )
+        outcome, gate = str(rollout.state) if ended else "waiting", self._gate()
+        stopped = self.memory.gates[gate].kind if gate else rollout.halted
+        return Run(outcome, seconds, stopped, verified, back, tuple(self.curve), gate)
 
-    def _stopped(self) -> str:
-        halted = self.memory.rollout.halted
-        return self.stopped_by if halted == "gate-failed" else halted
+    def _gate(self) -> GateKey | None:
+        """The gate that stopped it, if one did."""
+        return self.stopped_by if self.memory.rollout.halted == "gate-failed" else None
 
     def _next(self) -> list[Change]:
         """All that happens at the next moment."""
@@ -166,7 +167,7 @@ class _Game:
                 self._at(self.memory.closed.until, "")
         for change in changes:
             if isinstance(change, GateJudged) and change.judged.verdict is Verdict.FAIL and not self.stopped_by:
-                self.stopped_by = self.memory.gates[change.key].kind
+                self.stopped_by = change.key
         draft = decide(self.memory, changes, self.now)
         candidates = [*draft.onward, *draft.forward]
         asked = dict.fromkeys(candidates, Asked(migrates=self.odds.migrates))

@@ -15,7 +15,11 @@ def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
             {"outcome": "succeeded", "stoppedBy": "", "share": 0.9},
             {"outcome": "failed", "stoppedBy": "metric", "share": 0.1},
         ],
-        "gates": [{"gate": "approval", "share": 0.0}, {"gate": "metric", "share": 0.1}],
+        "gates": [
+            {"gate": "approval", "wave": "pilot", "place": "before", "index": 0, "share": 0.0},
+            {"gate": "metric", "wave": "pilot", "place": "during", "index": 0, "share": 0.0},
+            {"gate": "metric", "wave": "rest", "place": "during", "index": 1, "share": 0.1},
+        ],
         "finish": {"p50": "PT4H", "p90": "PT6H", "by": "2026-11-25T06:00:00Z"},
         "curve": [point], "assumptions": [{"code": "x", "detail": "No gate of kind metric is recorded."}],
     }  # fmt: skip
@@ -30,11 +34,12 @@ def test_the_screen_says_how_it_ends_when_and_what_is_at_stake() -> None:
         "by 2026-11-25T06:00:00Z",
         "420.5",
         "clustered 0.31",
-        "approval stops it in 0% of runs",
-        "metric stops it in 10% of runs",
+        "2 of 3 gates stop it in no run (approval)",
         "assumed",
     ):
         assert part in said, part
+    line = next(line for line in said.splitlines() if line.startswith("metric 2"))
+    assert line.split() == ["metric", "2", "rest", "during", "10%", "of", "runs"]
 
 
 def test_a_sparkline_is_as_high_as_its_values() -> None:

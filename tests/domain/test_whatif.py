@@ -131,9 +131,21 @@ def test_every_gate_of_the_plan_has_a_chance_of_stopping_it() -> None:
     odds = Odds(durations=BACK, gates={"metric": GateOdds(0.5), "approval": GateOdds(0.0)})
     runs = [play(made, odds, NOW, seed) for seed in range(40)]
     said = sum_up(made, runs, NOW, seed=0, odds=FailureOdds(), assumptions=())
-    chances = {one.gate: one.share for one in said.gates}
-    assert chances["approval"] == 0
-    assert chances["metric"] == pytest.approx(0.75, abs=0.2)  # it stands in two waves
+    chances = {(one.wave, one.place, one.gate): one.share for one in said.gates}
+    assert chances["pilot", "before", "approval"] == chances["all", "before", "approval"] == 0
+    assert chances["pilot", "during", "metric"] == pytest.approx(0.5, abs=0.2)
+    assert chances["all", "during", "metric"] == pytest.approx(0.25, abs=0.2)  # half of the runs come to it
+    assert sum(chances.values()) == pytest.approx(sum(end.share for end in said.ends if end.stopped_by == "metric"))
+
+
+def test_of_two_gates_of_a_kind_the_one_that_stopped_it_is_named() -> None:
+    after = [{"metric": {"query": "x", "max": 1}}, {"metric": {"query": "y", "max": 1}}]
+    made = planned(4, waves=[{"name": "all", "cut": {"percent": "100%"}, "after": after}])
+    runs = [play(made, Odds(durations=BACK, gates={"metric": GateOdds(0.5)}), NOW, seed) for seed in range(40)]
+    said = sum_up(made, runs, NOW, seed=0, odds=FailureOdds(), assumptions=())
+    assert [(one.gate, one.index) for one in said.gates] == [("metric", 0), ("metric", 1)]
+    assert all(one.share > 0 for one in said.gates)
+    assert {run.gate.index for run in runs if run.gate} == {0, 1}
 
 
 def test_a_large_plan_gets_fewer_runs_but_some() -> None:

@@ -63,6 +63,9 @@ def odds_of(
         Note(code="gate-assumed-open", detail=f"No gate of kind {kind} is recorded; it opens at once here.")
         for kind in sorted(standing - by_kind.keys())
     ]
+    if any(wave.before_each for wave in prepared.plan.waves):
+        detail = "Gates before single targets let everybody pass here."
+        notes.append(Note(code="before-each-assumed-open", detail=detail))
     missing = {"apply", "verify"} - prepared.durations.keys()
     if missing:
         notes.append(Note(code="times-assumed", detail=f"How long {' and '.join(sorted(missing))} take is assumed."))
