@@ -58,3 +58,14 @@ def test_each_example_may_stand_in_a_strategy_as_it_is(example: tuple[str, str, 
 def test_each_page_says_what_happens_without_data(page: str) -> None:
     text = (DOCS / page).read_text()
     assert re.search(r"(?i)without (data|votes|an answer|evidence)|no data", text)
+
+
+@pytest.mark.parametrize("kind", sorted(GATES))
+def test_each_kind_of_gate_has_a_row_that_says_what_it_does_without_data_and_when_it_fails(kind: str) -> None:
+    text = "".join((DOCS / page).read_text() for page in PAGES)
+    tables = re.findall(r"\| gate \| without data \| fails when \| blames \|\n\|[-|]+\|\n((?:\|.*\n)+)", text)
+    rows = [row for table in tables for row in table.splitlines() if row.startswith(f"| `{kind}` |")]
+    assert len(rows) == 1, rows
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", rows[0])[1:-1]]
+    assert len(cells) == 4
+    assert all(cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from controlplane.adapters.embedded.processes import free_port
 from controlplane.adapters.prometheus import SKEW, Prometheus
 from controlplane.domain.gating import Judged, Verdict
 from controlplane.gates.metric import MetricGate, MetricSpec
@@ -162,20 +164,23 @@ TROUBLE: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("trouble", list(TROUBLE))
 async def test_a_source_in_trouble_is_unknown_and_measures_again_afterwards(trouble: str, api: QueryApi) -> None:
     answer, why = TROUBLE[trouble]
-    source = Prometheus(api.url if answer else "http://127.0.0.1:1", timeout=0.5)
+    port = free_port()
+    source = Prometheus(api.url if answer else f"http://127.0.0.1:{port}", timeout=0.5)
     api.answer = answer or api.answer
     said = await look(source, "q", "a", now=datetime.now(UTC))
     assert said.verdict is Verdict.UNKNOWN
     assert why in said.reason
-    await source.close()
     api.answer = always(lambda: vector(a="0.001"))
-    well = Prometheus(api.url, timeout=5)
 
     async def measured() -> bool:
-        return (await look(well, "q", "a", now=datetime.now(UTC))).verdict is Verdict.PASS
+        return (await look(source, "q", "a", now=datetime.now(UTC))).verdict is Verdict.PASS
 
-    await until_read(measured)
-    await well.close()
+    async with contextlib.AsyncExitStack() as back:
+        if answer is None:
+            again = await back.enter_async_context(query_api(port=port))
+            again.answer = api.answer
+        await until_read(measured)
+    await source.close()
 
 
 async def test_a_gate_asks_the_source_it_names(api: QueryApi) -> None:

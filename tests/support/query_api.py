@@ -62,8 +62,8 @@ class Tls:
 
 
 @asynccontextmanager
-async def query_api(tls: Tls | None = None) -> AsyncIterator[QueryApi]:
-    """Serve it on this machine."""
+async def query_api(tls: Tls | None = None, port: int = 0) -> AsyncIterator[QueryApi]:
+    """Serve it on this machine, on a free port if none is given."""
     context, ca = tls.context() if tls else (None, None)
     api = QueryApi("", ca)
 
@@ -76,7 +76,7 @@ async def query_api(tls: Tls | None = None) -> AsyncIterator[QueryApi]:
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
     await site.start()
     api.url = (
         f"{'https' if tls else 'http'}://localhost:{runner.addresses[0][1]}"
