@@ -186,10 +186,26 @@ def _needed(nats: float, per_event: float, per_order: float) -> str:
     return f"about {_round(nats / per_event / per_order)} more orders of treated tenants"
 
 
+def _per_look(evidence: Mapping[str, Any], effect: float, imitated: float) -> float:
+    """Nats per look at durations between an effect (log-ratio) and the part of it that drift can imitate (Kullback-Leibler, normal)."""
+    noise = max(float(evidence["series"][-1][2]), 1e-6)
+    return max(effect - imitated, 0.0) ** 2 / (2 * noise**2)
+
+
+def _looks(nats: float, per_look: float) -> str:
+    if nats <= 0:
+        return "none"
+    if per_look <= 1e-9:
+        return "more than this fleet has: drift alone could explain it"
+    looks = math.ceil(nats / per_look)
+    return f"about {_round(looks)} more look{'' if looks == 1 else 's'}"
+
+
 def _more(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> str:
     rates = _rates(evidence)
     if rates is None:
-        return "more looks decide"
+        gain = _per_look(evidence, abs(math.log(max(whole.factor, 1e-9))), _s(evidence))
+        return f"if it is so, {_looks(math.log(1 / spec.alpha) - whole.log_e, gain)} prove it"
     share, per_order = rates
     gain = _divergence(share, abs(math.log(max(whole.factor, 1e-9))), _s(evidence))
     return f"if it is so, {_needed(math.log(1 / spec.alpha) - whole.log_e, gain, per_order)} prove it"
@@ -198,7 +214,8 @@ def _more(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -
 def _refuted(spec: ControlGroupSpec, evidence: Mapping[str, Any], whole: Weighed) -> str:
     rates = _rates(evidence)
     if rates is None:
-        return "looks without a difference refute it"
+        gain = _per_look(evidence, math.log(spec.harm.least), 0.0)
+        return f"without harm, {_looks(whole.log_e - math.log(spec.alpha), gain)} refute a factor of {spec.harm.least:g} or more"
     share, per_order = rates
     gain = _divergence(share, math.log(spec.harm.least), 0.0)
     return f"without harm, {_needed(whole.log_e - math.log(spec.alpha), gain, per_order)} refute a factor of {spec.harm.least:g} or more"

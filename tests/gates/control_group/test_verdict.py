@@ -182,6 +182,21 @@ def test_a_slower_release_fails_on_durations_and_an_equal_one_does_not(factor: f
     assert judge(spec, {**evidence, "missing": []}).verdict is expected
 
 
+def test_durations_say_how_many_more_looks_prove_it_and_how_many_without_harm_refute_it() -> None:
+    spec = ControlGroupSpec.model_validate({"duration": "p95", "minVolume": 10, "alpha": 1e-60})
+    needs = {}
+    for factor in (1.4, 1.8):
+        evidence = evidence_of_durations(durations(dict.fromkeys(TREATED, factor)), members(), 300, 3)
+        said = judge(spec, {**evidence, "missing": [], "series": evidence["series"][:6]}).detail
+        found = re.fullmatch(r"if it is so, about ([\d,]+) more looks? prove it", said["more"])
+        assert found, said
+        needs[factor] = int(found[1].replace(",", ""))
+        assert re.fullmatch(
+            r"without harm, about [\d,]+ more looks? refute a factor of 1.2 or more", said["refuted"]
+        ), said
+    assert 1 <= needs[1.8] < needs[1.4]
+
+
 def test_one_tenant_that_is_slow_alone_is_put_before_a_person_too() -> None:
     spec = ControlGroupSpec.model_validate({"duration": "p95", "minVolume": 10})
     evidence = evidence_of_durations(durations({TREATED[2]: 30.0}), members(), 300, 3)
