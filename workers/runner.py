@@ -30,8 +30,17 @@ class Runner:
     """Claims leases of the kinds it can drive and runs one task per subject."""
 
     def __init__(
-        self, leases: Leases, holder: str, drives: Mapping[str, Drive], *, most: int = 64, meters: Meters = SILENT
+        self,
+        leases: Leases,
+        holder: str,
+        drives: Mapping[str, Drive],
+        *,
+        most: int = 64,
+        meters: Meters = SILENT,
+        sweep: float = SWEEP_SECONDS,
     ) -> None:
+        """`most` subjects at a time; `sweep`: seconds between two looks for what no wake-up told of."""
+        self._sweep = sweep
         self._leases = leases
         self._holder = holder
         self._drives = drives
@@ -60,19 +69,19 @@ class Runner:
         return True
 
     async def sweep_forever(self) -> None:
-        """Once a second, and when a lease runs out, look for what is due and not driven: a lost wake-up costs one sweep.
+        """Once in `sweep` seconds, and when a lease runs out, look for what is due and not driven: a lost wake-up costs one sweep.
 
         Leases of a worker whose session with PostgreSQL has ended run out at once: a killed worker costs two sweeps.
         """
         while not self.draining.is_set():
-            seconds = SWEEP_SECONDS
+            seconds = self._sweep
             try:
                 await self._end_leases_of_the_gone()
                 for due in await self._leases.due(tuple(self._drives)):
                     if await self.nudge(due.kind, due.subject_id):
                         self._meters.swept(due.kind, due.late)
                 expiry = await self._leases.soonest_expiry()
-                seconds = min(seconds, SWEEP_SECONDS if expiry is None else expiry + EXPIRED_SECONDS)
+                seconds = self._sweep if expiry is None else min(self._sweep, expiry + EXPIRED_SECONDS)
             except DependencyError as error:
                 log.warning("sweep failed, will try again", code=error.code, detail=error.detail)
             with contextlib.suppress(TimeoutError):

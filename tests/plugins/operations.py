@@ -105,7 +105,7 @@ class Works:
                 PostgresEngineStore(self.transactions), self.tools.fleet, GatePorts(PostgresVotes(self.transactions))
             ),
         }
-        runner = Runner(self.leases, "worker", drives)
+        runner = Runner(self.leases, "worker", drives, sweep=0.1)
         sweep = asyncio.create_task(runner.sweep_forever())
         try:
             yield

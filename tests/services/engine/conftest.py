@@ -47,6 +47,8 @@ from workers.measured import measured
 from workers.runner import Runner
 
 CLUSTER = "aks-1"
+SWEEP = 0.1
+"""Seconds: no bus tells these workers of work, so what a wake-up would save has to come from looking more often."""
 
 
 class OneCluster:
@@ -91,7 +93,7 @@ class Stage:
             await drive(store, gate, lease, stop, replace(self.gate_ports(), probes=FleetProbes(gate)), meters)
 
         drives = {"rollout": measured("rollout", one, meters)}
-        runner = Runner(PostgresLeases(self.transactions), name, drives, meters=meters)
+        runner = Runner(PostgresLeases(self.transactions), name, drives, meters=meters, sweep=SWEEP)
         self.gates.append(gate)
         self.runners.append(runner)
         return runner
@@ -162,7 +164,10 @@ async def stage(database: Database) -> AsyncIterator[Stage]:
     await cluster.start()
     await cluster.install()
     stage = Stage(rows, transactions, world, front, cluster, RolloutTools(open=transactions.platform))
-    sweep = asyncio.create_task(stage.worker("one").sweep_forever())
+    worker = stage.worker("one")
+    # As in a worker that has run for a while: who asks first waits a second for its next look.
+    await stage.gates[0].proven(CLUSTER)
+    sweep = asyncio.create_task(worker.sweep_forever())
     yield stage
     for runner in stage.runners:
         await runner.drain()
