@@ -40,6 +40,8 @@ type Abort = Literal["", "finish", "rollBack", "superseded"]
 class TargetNow:
     """One target. `failed`: it counts against the release (quota, abort and walls moving under us do not).
 
+    `progress`: the furthest that its pods have come since its apply; `progressed_at`: when they came that far. Kept in memory alone: a
+    successor takes what it sees first for progress.
     `lent`: it has left the environment's slot to the way back of a rollout that is to blame for its illness.
     """
 
@@ -69,6 +71,8 @@ class TargetNow:
     prunes: bool = False
     expected: tuple[Expected, ...] = ()
     judgement: Judgement | None = None
+    progress: int = 0
+    progressed_at: datetime | None = None
     soak_since: datetime | None = None
     samples: int = 0
     sampled_at: datetime | None = None

@@ -7,7 +7,7 @@ that our own write produced, so that a stale cache is never mistaken for health 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -53,11 +53,15 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Health of one workload or of all of a target's, with a reason a person can read."""
+    """Health of one workload or of all of a target's, with a reason a person can read.
+
+    `progress`: how far the change has come, in pods; only good for telling whether it came further than before.
+    """
 
     health: Health
     reason: str = ""
     quota_blocked: bool = False
+    progress: int = 0
 
 
 def judge_workload(expected: Expected, state: WorkloadState | None) -> Judgement:
@@ -99,6 +103,27 @@ def judge_all(expected: tuple[Expected, ...], states: dict[tuple[str, str], Work
 
     `states` is keyed by (kind, name) within the target's namespace.
     """
+    judged = _worst(expected, states)
+    if judged.health is Health.HEALTHY:
+        return judged
+    return replace(judged, progress=sum(_progress(one, states.get((one.kind, one.name))) for one in expected))
+
+
+def _progress(expected: Expected, state: WorkloadState | None) -> int:
+    """Pods that are updated, available, and rid of the old: what the Deployment controller counts as progress.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/controller/deployment/util/deployment_util.go (DeploymentProgressing)
+    """
+    if state is None or state.uid != expected.uid:
+        return 0
+    if state.kind == "Job":
+        return 1 + state.succeeded
+    if state.generation < expected.generation or state.observed_generation < state.generation:
+        return 1
+    return 2 + max(0, 2 * state.updated + state.available - state.total)
+
+
+def _worst(expected: tuple[Expected, ...], states: Mapping[tuple[str, str], WorkloadState]) -> Judgement:
     judgements = [judge_workload(one, states.get((one.kind, one.name))) for one in expected]
     for health in _WORST_FIRST:
         for one in judgements:

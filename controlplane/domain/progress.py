@@ -79,6 +79,8 @@ def granted_onward(target: TargetNow, *, epoch: int, now: datetime) -> TargetNow
         waiting_since=None,
         expected=(),
         judgement=None,
+        progress=0,
+        progressed_at=None,
         ill_since=None,
         excused_since=None,
         excused_at=None,
@@ -101,11 +103,11 @@ def take_effect(draft: Draft, change: EffectDone) -> int:
         case "migrate", "ok":
             draft.put(replace(idle, wants="apply"))
         case "apply", "ok":
-            moved = draft.move(idle, TargetState.VERIFY, expected=change.expected)
+            moved = draft.move(idle, TargetState.VERIFY, expected=change.expected, progress=0, progressed_at=None)
             draft.look_at(draft.now, moved.tenant)
             draft.look_at(progress_due_at(draft.now, plan_of(draft, moved).success), moved.tenant)
         case "back", "ok":
-            moved = draft.put(replace(idle, expected=change.expected))
+            moved = draft.put(replace(idle, expected=change.expected, progress=0, progressed_at=None))
             draft.look_at(draft.now, moved.tenant)
             draft.look_at(progress_due_at(draft.now, plan_of(draft, moved).success), moved.tenant)
         case "back", _:
@@ -177,14 +179,28 @@ def _late(draft: Draft, target: TargetNow, since: datetime) -> bool:
     return draft.now >= progress_due_at(since, plan_of(draft, target).success)
 
 
+def _progressed_at(target: TargetNow) -> datetime:
+    """When its pods last came further, or its apply ended."""
+    return max(target.since, target.progressed_at or target.since)
+
+
+def _advanced(draft: Draft, target: TargetNow, look: Looked) -> TargetNow:
+    """Note that pods came further than ever since the apply. Pods that come and go do not: a crash loop makes no progress."""
+    if look.judgement.progress <= target.progress:
+        return target
+    draft.look_at(progress_due_at(draft.now, plan_of(draft, target).success), target.tenant)
+    return draft.remember(replace(target, progress=look.judgement.progress, progressed_at=draft.now))
+
+
 def may_be_blamed(plan: Plan, target: TargetNow, look: Looked, now: datetime) -> bool:
     """Whether what was seen would, or soon could, count against the target: then it is worth asking what surrounds it."""
     if not look.live or look.judgement.health is Health.HEALTHY or look.judgement.quota_blocked:
         return False
     if look.judgement.health is Health.UNHEALTHY or target.state is TargetState.SOAK:
         return True
-    due = progress_due_at(target.since, plan.waves[target.wave].success)
-    return now >= due - (due - target.since) / 4
+    began = _progressed_at(target)
+    due = progress_due_at(began, plan.waves[target.wave].success)
+    return now >= due - (due - began) / 4
 
 
 def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:
@@ -257,6 +273,7 @@ def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
         draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
         return
     judgement = look.judgement
+    target = _advanced(draft, target, look)
     if judgement.health is Health.HEALTHY:
         target = _recovered(draft, target)
         soaking = draft.move(
@@ -268,7 +285,7 @@ def _look_verifying(draft: Draft, target: TargetNow, look: Looked) -> None:
             _finish_soak(draft, soaking)
     elif judgement.quota_blocked:
         fail(draft, target, "quota", f"{judgement.reason}: the namespace's quota is full", blame=False)
-    elif judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
+    elif judgement.health is Health.UNHEALTHY or _late(draft, target, _progressed_at(target)):
         if not _held(draft, target, look):
             fail(
                 draft, target, "unhealthy" if judgement.health is Health.UNHEALTHY else "no-progress", judgement.reason
@@ -337,10 +354,12 @@ def blames_tenants(draft: Draft, wave: WaveNow) -> bool:
 def _look_going_back(draft: Draft, target: TargetNow, look: Looked) -> None:
     if not look.live:
         draft.look_at(draft.now + _SAMPLE_SPACING, target.tenant)
-    elif look.judgement.health is Health.HEALTHY:
+        return
+    target = _advanced(draft, target, look)
+    if look.judgement.health is Health.HEALTHY:
         target = _recovered(draft, target)
         draft.move(target, TargetState.ROLLED_BACK, event="target-rolled-back")
-    elif look.judgement.health is Health.UNHEALTHY or _late(draft, target, target.since):
+    elif look.judgement.health is Health.UNHEALTHY or _late(draft, target, _progressed_at(target)):
         if _held(draft, target, look):
             return
         _strand(draft, target, "way-back-failed", f"{target.reason}; on the way back: {look.judgement.reason}")
