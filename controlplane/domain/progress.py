@@ -9,7 +9,7 @@ from controlplane.domain.decide_wave import judge_soak, progress_due_at
 from controlplane.domain.disturbance import ANOTHER_BLAMED, ASKING
 from controlplane.domain.draft import Draft
 from controlplane.domain.engine import EffectDone, Explained, Looked, TargetNow, WaveNow
-from controlplane.domain.health import Health
+from controlplane.domain.health import Health, Judgement
 from controlplane.domain.plans import Plan, PlannedWave
 from controlplane.domain.quantities import format_duration
 from controlplane.domain.rollouts import TARGET_FORWARD, TargetState
@@ -201,6 +201,12 @@ def may_be_blamed(plan: Plan, target: TargetNow, look: Looked, now: datetime) ->
     began = _progressed_at(target)
     due = progress_due_at(began, plan.waves[target.wave].success)
     return now >= due - (due - began) / 4
+
+
+def can_wait(target: TargetNow, judgement: Judgement) -> bool:
+    """Whether a look that says so would decide nothing: a target that is applied and still on its way. Its deadline rings by itself."""
+    on_its_way = judgement.health is Health.PROGRESSING and not judgement.quota_blocked
+    return on_its_way and target.state is TargetState.VERIFY
 
 
 def _held(draft: Draft, target: TargetNow, look: Looked) -> bool:

@@ -18,7 +18,7 @@ from controlplane.domain.engine import Change, CommandSeen, EffectDone, Explaine
 from controlplane.domain.errors import SeawallError
 from controlplane.domain.gating import GateJudged
 from controlplane.domain.health import Health, Judgement, judge_all
-from controlplane.domain.progress import may_be_blamed
+from controlplane.domain.progress import can_wait, may_be_blamed
 from controlplane.domain.rollouts import TargetState
 from controlplane.domain.work import DeliveryKind
 from controlplane.ports.clusters import Cluster, Fence, FencedError, NamespaceChange, ObjectRef
@@ -32,6 +32,7 @@ from controlplane.services.delivery import Deliverer
 from controlplane.services.docket import Docket
 from controlplane.services.effects import insist
 from controlplane.services.fleet import Fleet
+from controlplane.services.nudges import Nudges
 from controlplane.services.preparing import Prepared
 
 EXPLAIN_SECONDS = 2.0
@@ -62,7 +63,7 @@ class Hands:
         self._memory = memory
         self._lease = lease
         self._deliverer = Deliverer(memory.id, lease.may_issue, delivery, meters)
-        self._wake = wake
+        self._nudges = Nudges(wake)
         self._places = asyncio.Semaphore(CONCURRENCY)
         self._tasks: set[asyncio.Task[None]] = set()
         self._explaining: dict[str, asyncio.Task[None]] = {}
@@ -90,6 +91,7 @@ class Hands:
         """What came since the last call: effects that returned, and a look at each target that changed or whose timer rang."""
         if self._broken is not None:
             raise self._broken
+        self._nudges.taken()
         arrived, self._arrived = self._arrived, []
         tenants, self._changed = self._changed | set(due), set()
         looks = [self._look(self._memory.targets[tenant], now) for tenant in sorted(tenants)]
@@ -122,7 +124,7 @@ class Hands:
             if isinstance(change, CommandSeen | GateJudged) or change.tenant != fault.tenant
         ]
         self._arrived = [*arrived, fault]
-        self._wake.set()
+        self._nudges.now()
 
     def take_fenced(self) -> dict[str, int]:
         """Tenants whose work was refused by a higher seal than the registry knows, with that seal: start them again above it."""
@@ -171,12 +173,13 @@ class Hands:
     def look_again(self, tenant: str) -> None:
         """Look at a target afresh: what surrounds it, or who is to blame for it, is known now."""
         self._changed.add(tenant)
-        self._wake.set()
+        self._nudges.now()
 
     async def close(self) -> None:
         """Stop everything; what was sent is found again in the ledger by whoever comes next."""
         for end in self._subscriptions.values():
             end()
+        self._nudges.close()
         await self._surveyor.close()
         tasks = [*self._tasks, *self._explaining.values()]
         for task in tasks:
@@ -203,7 +206,7 @@ class Hands:
                 return
         self._outcomes.append(outcome)
         self._arrived.append(outcome.done)
-        self._wake.set()
+        self._nudges.now()
         if target.phase == "migrate":
             self._jobs[target.tenant] = (cluster, target, prepared)
 
@@ -215,7 +218,7 @@ class Hands:
             "refused by a seal the registry does not know", tenant=target.tenant, seal=seal, detail=error.detail
         )
         self._fenced[target.tenant] = seal
-        self._wake.set()
+        self._nudges.now()
 
     async def _carry_out(
         self,
@@ -262,7 +265,7 @@ class Hands:
             if not isinstance(error, LeaseLostError | FencedError):
                 log.error("an effect ended with an unexpected error", task=task.get_name(), exc_info=error)
             self._broken = self._broken or error
-            self._wake.set()
+            self._nudges.now()
 
     async def _explain(self, target: TargetNow) -> None:
         cluster = self._fleet.peek(target.cluster)
@@ -275,7 +278,7 @@ class Hands:
             log.warning("could not ask the cluster why a target failed", tenant=target.tenant, error=str(error))
             return
         self._arrived.append(Explained(target.tenant, words))
-        self._wake.set()
+        self._nudges.now()
 
     async def _wait_for_explanation(self, tenant: str) -> None:
         task = self._explaining.get(tenant)
@@ -294,10 +297,18 @@ class Hands:
             }
         else:
             tenant = self._by_namespace.get((change.cluster, change.namespace))
-            if tenant is None or self._memory.targets[tenant].state not in _LOOKED_AT:
+            target = self._memory.targets[tenant] if tenant is not None else None
+            if target is None or target.state not in _LOOKED_AT:
                 return
-            self._changed.add(tenant)
-        self._wake.set()
+            self._changed.add(target.tenant)
+            if self._decides_nothing(target):
+                self._nudges.soon()
+                return
+        self._nudges.now()
+
+    def _decides_nothing(self, target: TargetNow) -> bool:
+        cluster = self._fleet.peek(target.cluster)
+        return cluster is not None and can_wait(target, judge_all(target.expected, cluster.workloads(target.namespace)))
 
     def _overtaken(self, target: TargetNow) -> Faulty | None:
         """A change that the registry lost came after this one: going on would write the older over the newer."""
