@@ -11,9 +11,6 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from controlplane.domain.errors import DependencyError
 
-CONNECTIONS = 128
-"""Connections to one API server: more than a driver has calls in flight, watches included."""
-
 
 async def load_client(kubeconfig: Path | None, context: str | None) -> ApiClient:
     """A client from a kubeconfig file (None: the pod's ServiceAccount). Raises `DependencyError` (`cluster-misconfigured`).
@@ -21,7 +18,6 @@ async def load_client(kubeconfig: Path | None, context: str | None) -> ApiClient
     Token files, exec plugins (kubelogin for AKS) and client certificates are the library's work.
     """
     configuration = Configuration()
-    configuration.connection_pool_maxsize = CONNECTIONS
     try:
         if kubeconfig is None:
             kube_config.load_incluster_config(client_configuration=configuration)
@@ -38,11 +34,7 @@ async def load_client(kubeconfig: Path | None, context: str | None) -> ApiClient
 
 
 def _read_environment_once(configuration: Configuration) -> None:
-    """Find the proxy now: with `trust_env` each request would look for one again, and read ~/.netrc twice, in threads.
-
-    That is more than half of a call's CPU time, and an API server takes no password from ~/.netrc.
-    """
-    configuration.client_session_kwargs = {"trust_env": False}
+    """Find the proxy now, not at each request: an API server takes no password from ~/.netrc, which would be read with it."""
     address = urlsplit(str(configuration.host))
     if configuration.proxy is None and address.hostname and not proxy_bypass(address.hostname):
         configuration.proxy = getproxies().get(address.scheme)

@@ -19,6 +19,7 @@ from kubernetes.aio.client import ApiClient
 from controlplane.adapters.kubernetes.call_metrics import CALL_SECONDS, outcome_of
 from controlplane.adapters.kubernetes.errors import Refusal, read_refusal, to_error
 from controlplane.adapters.kubernetes.fairness import Fairness, flow_of
+from controlplane.adapters.kubernetes.session import Session
 from controlplane.ports.clusters import ClusterUnavailableError
 
 CALL_TIMEOUT = 5.0
@@ -74,14 +75,14 @@ class Transport:
     """Calls to one API server. Obeys `Retry-After`: after a 429 no call of that priority level leaves before its time."""
 
     def __init__(self, client: ApiClient, cluster: str = "") -> None:
-        self._client = client
+        self._session = Session(client)
         self.cluster = cluster
         self._host = str(client.configuration.host).rstrip("/")
         self._fairness = Fairness(cluster)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._session.close()
 
     async def call(self, request: Request) -> Answer:
         """Send, read, parse. Raises `RefusedError`, or `ClusterUnavailableError` for 429, 5xx, timeouts and broken connections."""
@@ -118,14 +119,9 @@ class Transport:
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         headers = {"Accept": request.accept, "Content-Type": request.content_type, **request.headers}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         query = {**request.query, **({"timeout": f"{request.timeout:.0f}s"} if request.mutates else {})}
         url = f"{self._host}{request.path}" + (f"?{urlencode(query)}" if query else "")
-        sent = await self._client.rest_client.request(
-            request.method, url, headers=headers, body=request.body, _request_timeout=limits
-        )
-        response: aiohttp.ClientResponse = sent.response
-        return response
+        return await self._session.send(request.method, url, headers, request.body, limits)
 
     def _obey(self, request: Request) -> None:
         left = self._fairness.wait(flow_of(request.method, request.headers))
