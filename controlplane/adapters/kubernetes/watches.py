@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,6 +70,17 @@ class Takes(Protocol):
         """Take in a full list."""
 
 
+async def whole_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The lines of what comes in pieces, until it ends; the last may lack its end of line."""
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
+
+
 class KindWatch:
     """Keeps one kind of the cache up to date, for as long as `run` runs."""
 
@@ -109,7 +120,14 @@ class KindWatch:
             except ExpiredError:
                 version = ""
                 continue
-            except (SeawallError, RefusedError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (
+                SeawallError,
+                RefusedError,
+                aiohttp.ClientError,
+                OSError,
+                TimeoutError,
+                orjson.JSONDecodeError,
+            ) as error:
                 tell = (
                     _log.warning if pause == _FIRST_PAUSE else _log.debug
                 )  # once per breakdown; liveness tells the rest
@@ -150,12 +168,12 @@ class KindWatch:
         }
         request = Request("GET", self._watched.path, self._what("watch"), reader(), query)
         try:
-            async with self._transport.stream(request, STALE_AFTER) as lines:
+            async with self._transport.stream(request, STALE_AFTER) as stream:
                 if self._beat is not None:
                     self._beat.soon(self._watched.kind)
                 if self._opened is not None:
                     self._opened()
-                while line := await lines.readline():
+                async for line in whole_lines(stream.iter_any()):
                     self._take(orjson.loads(line))
         except RefusedError as refused:
             if refused.refusal.status == 410:
