@@ -55,7 +55,7 @@ async def opened(stage: Stage, healthy: str = "mnopqr") -> Any:
     async def trips() -> bool:
         return breaker(stage)[0] == "open"
 
-    await until_read(trips, 20)
+    await until_read(trips)
     stage.world.profile = Profile()
     stage.rows.release("3.0")
     other = await stage.start("3.0", "single", selector="half=good")
@@ -71,7 +71,7 @@ async def _seen_stopped(stage: Stage, rollout: Any) -> None:
     async def runs() -> bool:
         return stage.state(rollout) == "running"
 
-    await until_read(runs, 10)
+    await until_read(runs)
     assert stage.targets(rollout) == dict.fromkeys(stage.targets(rollout), "pending")
 
 
@@ -107,12 +107,12 @@ async def test_half_open_lets_one_target_through_and_closes_when_it_is_verified(
     async def probing() -> bool:
         return breaker(stage)[0] == "probing"
 
-    await until_read(probing, 10)
+    await until_read(probing)
 
     async def verified() -> bool:
         return sorted(stage.targets(other).values()) == ["pending"] * 5 + ["verified"]
 
-    await until_read(verified, 10)
+    await until_read(verified)
     await keep(stage)
     assert breaker(stage) == ("", "")
     assert await stage.over(other) == "succeeded"
@@ -134,7 +134,7 @@ async def test_a_probe_that_fails_opens_it_again(stage: Stage) -> None:
         told = stage.rows.ask("select type from history where subject_kind = 'breaker' order by seq")
         return [t.split(".")[3] for (t,) in told] == ["opened", "halfOpened", "opened"]
 
-    await until_read(again, 15)
+    await until_read(again)
     assert breaker(stage)[0] == "open"
     assert await stage.over(other) == "failed"
 
@@ -150,7 +150,7 @@ async def test_it_tries_again_by_itself_after_the_quiet_time(stage: Stage) -> No
         await keep(stage)
         return breaker(stage)[0] == ""
 
-    await until_read(closed, 15)
+    await until_read(closed)
     assert await stage.over(other) == "succeeded"
 
 
@@ -169,7 +169,7 @@ async def test_a_breaker_that_opens_between_the_look_and_the_grant_stops_the_gra
                 )
             )
 
-        await until_read(waits_for_the_row, 10)
+        await until_read(waits_for_the_row)
         db.execute("update budgets set breaker = 'open', version = version + 1 where scope = 'fleet/inFlight'")
     await _seen_stopped(stage, rollout)
     assert stage.rows.ask("select count(*) from steps where subject_id = %s", rollout) == [(0,)]

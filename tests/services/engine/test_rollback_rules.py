@@ -81,7 +81,7 @@ async def test_a_failure_older_than_the_change_is_not_blamed_on_it(stage: Stage)
         state = stage.cluster.workloads("a")["Deployment", "worker"]
         return state.total > state.updated or state.available < state.updated
 
-    await until_read(ill, 5)
+    await until_read(ill)
     stage.rows.release("2.0", chart(parts, values={"worker": OLD, "release": "2.0"}))
     rollout = await stage.start("2.0", "careful")
     assert await stage.over(rollout) == "succeeded"
@@ -103,7 +103,7 @@ async def test_a_node_that_goes_during_the_wave_holds_it_and_blames_nobody(stage
         asked = "select count(*) from targets where rollout_id = %s and code = 'disturbed' and now() > since + interval '2 seconds'"
         return bool(stage.rows.ask(asked, rollout)[0][0])
 
-    await until_read(held, 15)
+    await until_read(held)
     assert sorted(stage.targets(rollout).values()) == ["pending", "verify"]
     stage.cluster.play_nodes(Nodes(), Circumstances())
     assert await stage.over(rollout) == "failed"
@@ -128,7 +128,7 @@ async def test_waves_hold_on_a_cluster_that_somebody_says_is_under_upgrade_until
         codes = stage.rows.ask("select distinct state, code from targets where rollout_id = %s", rollout)
         return codes == [("pending", "cluster-upgrading")]
 
-    await until_read(waits, 10)
+    await until_read(waits)
     assert stage.rows.ask("select count(*) from steps where subject_id = %s", rollout) == [(0,)]
     await say("detect")
     assert await stage.over(rollout) == "succeeded"
