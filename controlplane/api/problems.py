@@ -23,7 +23,7 @@ from controlplane.domain.errors import (
     SeawallError,
     UnauthenticatedError,
 )
-from controlplane.domain.wire import Wire, field_errors, pointer
+from controlplane.domain.wire import Wire, field_errors, pointer, said
 from controlplane.ports.trace import current_trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -119,7 +119,7 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> SeawallError:
         detail = "Send the header Idempotency-Key with a value of your own, such as a UUID; repeat the request with the same one."
         return MissingKeyError(detail)
     told = [e for e in errors if not _echoes(e, errors)]
-    found = [FieldError(_place(tuple(e["loc"])), str(e["msg"]).removeprefix("Value error, ")) for e in told]
+    found = [FieldError(_place(tuple(e["loc"])), said(e)) for e in told]
     if any(e["type"] == "json_invalid" for e in errors):
         detail = f"The body is not JSON that can be read: {errors[0].get('ctx', {}).get('error', '')}."
         return InvalidError(detail, code="invalid-json", errors=[FieldError("", "not valid JSON")])

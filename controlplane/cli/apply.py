@@ -180,7 +180,10 @@ def _plural(kind: str) -> str:
 
     found = KINDS.get(kind.lower(), kind.lower())
     if found not in KINDS.values():
-        raise UsageError(f"{kind!r} is not a kind of configuration.", f"There are: {', '.join(KINDS.values())}.")
+        raise UsageError(
+            f"{kind!r} is not a kind of configuration.",
+            f"There are: {', '.join(KINDS.values())}. What happens has commands of its own: `seawall --help`.",
+        )
     return found
 
 

@@ -138,7 +138,7 @@ def list_(
     columns = [
         column("ID", "id"),
         Column("WHAT", lambda r: f"{r['kind']} {r.get('release') or r['app']}"),
-        column("WHO", "selector"),
+        Column("WHO", lambda r: r["selector"] or "all"),
         column("STRATEGY", "strategy"),
         column("STATE", "state"),
         Column("CREATED", lambda r: when(r["createdAt"])),

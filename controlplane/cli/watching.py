@@ -125,7 +125,12 @@ def _progress(view: Json) -> str:
 
 
 def _waits(view: Json) -> str:
-    return "; ".join(f"{one.get('gate', '')} {one.get('reason', '')}".strip() for one in view.get("waitingFor") or ())
+    return "; ".join(_wait(one) for one in view.get("waitingFor") or ())
+
+
+def _wait(one: Json) -> str:
+    gate, reason = one.get("gate", ""), one.get("reason", "")
+    return reason if reason.startswith(f"{gate} ") else f"{gate} {reason}".strip()
 
 
 def _ended(view: Json) -> Json:

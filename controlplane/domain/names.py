@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
@@ -27,15 +27,21 @@ OPERATION_ANNOTATION = f"{DOMAIN}/operation"
 JOB_FINALIZER = f"{DOMAIN}/outcome"
 """Keeps a Job until its outcome is committed in the ledger."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+VERSION_PATTERN: Final = r"^[^/:\s][^/:]{0,127}$"
+DIGEST_PATTERN: Final = r"^sha256:[0-9a-f]{64}$"
+RELEASE_REF_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[^/:\s][^/:]{0,127}$"
+VERSIONED_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@[1-9][0-9]{0,8})?$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 """A DNS-1123 label: what Kubernetes takes as a namespace."""
 
-Version = Annotated[str, StringConstraints(pattern=r"^[^/:\s][^/:]{0,127}$", max_length=128)]
+Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN, max_length=128)]
 """Free text without `/` or `:`."""
 
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
-_SHA256 = re.compile(r"^sha256:[0-9a-f]{64}$")
+_SHA256 = re.compile(DIGEST_PATTERN)
 
 
 def new_id(now: datetime) -> uuid.UUID:

@@ -11,13 +11,13 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from controlplane.domain.emergencies import EmergencyRequest
 from controlplane.domain.errors import FieldError, InvalidError
-from controlplane.domain.names import Digest, Name
+from controlplane.domain.names import RELEASE_REF_PATTERN, VERSIONED_NAME_PATTERN, Digest, Name
 from controlplane.domain.strategies import Strategy, WhenBusy
 from controlplane.domain.targets import RolloutKind
 from controlplane.domain.wire import Wire
 
-ReleaseRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[^/:\s][^/:]{0,127}$")]
-StrategyRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@[1-9][0-9]{0,8})?$")]
+ReleaseRef = Annotated[str, StringConstraints(pattern=RELEASE_REF_PATTERN)]
+StrategyRef = Annotated[str, StringConstraints(pattern=VERSIONED_NAME_PATTERN)]
 Sentence = Annotated[str, StringConstraints(max_length=1000)]
 RevisionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

@@ -30,7 +30,17 @@ async def test_an_unknown_key_is_refused_before_the_body_is_read(api: Api) -> No
 async def test_an_unknown_field_is_refused_and_named(api: Api) -> None:
     admin = await api.as_("platform-admin")
     answer = await admin.post("/v1/keys", json={**WISH, "colour": "red"})
-    assert pointers(problem(answer, 422, "invalid")) == ["/colour"]
+    body = problem(answer, 422, "invalid")
+    assert pointers(body) == ["/colour"]
+    assert body["detail"] == "/colour: there is no field of this name here; correct its spelling or leave it out"
+
+
+async def test_a_bad_name_is_refused_in_words_that_need_no_regular_expression(api: Api) -> None:
+    admin = await api.as_("platform-admin")
+    body = problem(await admin.put("/v1/tiers/Not_A_Name", json={}), 422, "invalid")
+    assert body["detail"].startswith("path/name: is no DNS-1123 label: lower-case letters, digits and '-'")
+    body = problem(await admin.get("/v1/operations/not-an-id"), 422, "invalid")
+    assert body["detail"] == "path/operation_id: is no UUID; take the id as it was answered"
 
 
 async def test_a_wrong_type_is_refused_and_named(api: Api) -> None:

@@ -74,11 +74,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "pointer", "problem"),
     [
-        ("/surprise", 1, "/surprise", "Extra inputs"),
-        ("/waves/0/cut/surprise", 1, "/waves/0/cut/surprise", "Extra inputs"),
+        ("/surprise", 1, "/surprise", "no field of this name"),
+        ("/waves/0/cut/surprise", 1, "/waves/0/cut/surprise", "no field of this name"),
         ("/schemaVersion", 2, "/schemaVersion", "Input should be 1"),
         ("/waves", [], "/waves", "at least 1"),
-        ("/waves/0/name", "Pilot", "/waves/0/name", "pattern"),
+        ("/waves/0/name", "Pilot", "/waves/0/name", "no DNS-1123 label: lower-case"),
         ("/waves/0/name", "grow", "/waves/1/name", "already at /waves/0"),
         ("/waves/0/name", "grow-1", "/waves/0/name", "growth of wave 'grow'"),
         ("/waves/0/cut", {}, "/waves/0/cut", "needs a selector"),

@@ -14,7 +14,7 @@ from controlplane.api.etags import IfMatch, check_if_match, etag_of, respond
 from controlplane.api.links import absolute
 from controlplane.api.paging import Cursor, Limit, Page, decode, page
 from controlplane.api.routing import feature_router
-from controlplane.domain.names import Name
+from controlplane.domain.names import VERSIONED_NAME_PATTERN, Name
 from controlplane.domain.wire import Wire
 from controlplane.ports.stores.configuration import ConfigRecord
 from controlplane.services.configuration.kinds import KINDS, Kind
@@ -24,7 +24,7 @@ ObjectName = Annotated[Name, Path(description="A DNS-1123 label.")]
 VersionedName = Annotated[
     str,
     Path(
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@[1-9][0-9]{0,8})?$",
+        pattern=VERSIONED_NAME_PATTERN,
         max_length=73,
         description="A name, or with a version: careful@7.",
     ),

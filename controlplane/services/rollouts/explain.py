@@ -191,7 +191,8 @@ def _next(head: RolloutHead, counts: Counter[str], now: datetime) -> str:
             )
         case _:
             left = sum(counts[s] for s in (TargetState.SKIPPED, TargetState.CANCELLED, TargetState.DEFERRED))
-            return f"{left} targets were left out; a retry gives them the same content." if left else ""
+            who = "1 target was" if left == 1 else f"{left} targets were"
+            return f"{who} left out; a retry gives the same content." if left else ""
 
 
 def _who(head: RolloutHead, counts: Counter[str]) -> str:

@@ -50,7 +50,7 @@ def head(state: str, *counts: TargetCount, **changes: Any) -> RolloutHead:
         (
             head("failed", count("verified", 1), count("cancelled", 2), outcome="too-many-failures"),
             "Over (too-many-failures): 1 of 3 targets verified.",
-            "2 targets were left out; a retry gives them the same content.",
+            "2 targets were left out; a retry gives the same content.",
             False,
         ),
         (head("succeeded", count("verified", 1)), "Over (succeeded): 1 of 1 targets verified.", "", False),
