@@ -112,7 +112,7 @@ async def test_a_message_that_was_stored_but_not_acknowledged_changes_nothing_wh
     from controlplane.ports.bus import Queue
 
     messages = stream.take(Queue.INBOUND)
-    first = await asyncio.wait_for(anext(messages), 5)
+    first = await asyncio.wait_for(anext(messages), 30)
     await inbound._store(first, {k.lower(): v for k, v in first.headers.items()}, "ci")
     await messages.aclose()  # or else it comes again to whoever asks no more
     await first.later(0)

@@ -72,7 +72,7 @@ async def test_what_was_committed_arrives_and_leaves_the_outbox(
     await wake(pools, subject)
     assert await relay.step() == 1
     assert await depth(pools) == 0
-    message = await asyncio.wait_for(anext(aiter(nats.bus(NatsRole.WORK).take(Queue.WAKEUPS))), 5)
+    message = await asyncio.wait_for(anext(aiter(nats.bus(NatsRole.WORK).take(Queue.WAKEUPS))), 30)
     assert orjson.loads(message.body) == {"kind": "rollout", "id": subject}
     assert message.subject == "sw.intent.acme.rollout"
 
@@ -90,7 +90,7 @@ async def test_a_change_arrives_as_a_cloudevent_in_its_order(relay: Relay, pools
     await relay.step()
     client = await nats.bus(NatsRole.LISTENER).client()
     subscription = await client.jetstream().pull_subscribe("sw.event.acme.>", stream="SW_EVENT")
-    messages = await subscription.fetch(3, timeout=5)
+    messages = await subscription.fetch(3, timeout=30)
     headers = [m.headers or {} for m in messages]
     assert [h["ce-type"] for h in headers] == [f"dev.seawall.rollout.{c}.v1" for c in ("started", "paused", "resumed")]
     assert [h["ce-sequence"] for h in headers] == ["1", "2", "3"]
@@ -105,7 +105,7 @@ async def test_an_id_that_people_chose_can_t_forge_headers(relay: Relay, pools: 
     await relay.step()
     client = await nats.bus(NatsRole.LISTENER).client()
     subscription = await client.jetstream().pull_subscribe("sw.event.>", stream="SW_EVENT")
-    [message] = await subscription.fetch(1, timeout=5)
+    [message] = await subscription.fetch(1, timeout=30)
     headers = message.headers or {}
     assert headers["ce-subject"] == "odoo/1%0D%0ANats-Rollup:%20all%20%C3%A9"
     assert "Nats-Rollup" not in headers
@@ -189,10 +189,10 @@ async def test_a_wake_up_is_heard_of_at_once_and_an_event_waits_for_the_poll(
     heard = asyncio.Semaphore(0)
     draining = asyncio.Event()
     listening = asyncio.create_task(listen(database.engine, OUTBOX_CHANNEL, heard.release, draining))
-    await asyncio.wait_for(heard.acquire(), 5)
+    await asyncio.wait_for(heard.acquire(), 30)
     await record(pools, "started")
     await wake(pools, "a")
-    await asyncio.wait_for(heard.acquire(), 5)
+    await asyncio.wait_for(heard.acquire(), 30)
     assert heard.locked()
     draining.set()
     await listening

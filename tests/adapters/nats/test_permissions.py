@@ -37,7 +37,7 @@ async def connect(nats: NatsFixture, role: NatsRole) -> Session:
 async def denied_publish(session: Session, subject: str) -> str:
     await session.client.publish(subject, b"{}")
     await session.client.flush()
-    return await asyncio.wait_for(session.denied.get(), 5)
+    return await asyncio.wait_for(session.denied.get(), 30)
 
 
 ALL_BUT_RELAY = [r for r in NatsRole if r is not NatsRole.RELAY]
@@ -84,7 +84,7 @@ async def test_nobody_listens_beside_his_own_inbox(nats: NatsFixture, role: Nats
     session = await connect(nats, role)
     await session.client.subscribe(subject)
     await session.client.flush()
-    assert "permissions violation for subscription" in await asyncio.wait_for(session.denied.get(), 5)
+    assert "permissions violation for subscription" in await asyncio.wait_for(session.denied.get(), 30)
     await session.client.close()
 
 
@@ -104,7 +104,7 @@ async def test_a_listener_reads_events_but_no_intents(nats: NatsFixture) -> None
     relay, listener = await connect(nats, NatsRole.RELAY), await connect(nats, NatsRole.LISTENER)
     await relay.client.jetstream().publish("sw.event.acme.rollout.started", b"hello")
     subscription = await listener.client.jetstream().pull_subscribe("sw.event.acme.>", stream="SW_EVENT")
-    [message] = await subscription.fetch(1, timeout=5)
+    [message] = await subscription.fetch(1, timeout=30)
     assert message.data == b"hello"
     assert "permissions violation" in await denied_publish(listener, "$JS.API.STREAM.INFO.SW_INTENT")
     await relay.client.close()
