@@ -14,7 +14,7 @@ from controlplane.adapters.embedded.postgres import EmbeddedPostgres
 from controlplane.adapters.postgres import migrate
 from controlplane.adapters.postgres.database import Database, Urls
 from tests.bench.rows import Row
-from tests.support.dispatchers import Tally, play, sweep
+from tests.support.dispatchers import TIMEOUTS, Tally, play, sweep
 from tests.support.registry import Fleet
 
 DISPATCHERS, TENANTS, ROUNDS = 64, 300, 5
@@ -23,8 +23,6 @@ ROOM = 6
 """Times the limits that a rollout of the test suite has: about twenty targets a transaction."""
 SCALE = 32
 """Times the fleet's caps of the test suite: low ones hold everybody up, high ones hardly anybody."""
-TIMEOUTS = "-c idle_in_transaction_session_timeout=300s -c statement_timeout=300s -c lock_timeout=300s"
-"""One process plays all workers, so that a transaction may wait long for its turn: that is not what is tested here."""
 PATIENCE = 2.0
 """Seconds after which who started nobody asks again: 64 dispatchers in one process would spend it on asking otherwise."""
 

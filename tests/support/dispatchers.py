@@ -65,6 +65,8 @@ def strategy_of(room: int) -> dict[str, Any]:
 
 
 CLUSTERS = ("aks-1", "aks-2", "aks-3", "aks-4")
+TIMEOUTS = "-c idle_in_transaction_session_timeout=300s -c statement_timeout=300s -c lock_timeout=300s"
+"""One process plays all workers, so that a transaction may wait long for its turn: that is not what is tested here."""
 DIES = 0.04
 """How often a process dies inside a transaction that starts somebody, and as often right after it."""
 LEASE_SECONDS = 600.0
@@ -210,20 +212,23 @@ def caps_at(step: int, scale: int = 1) -> FleetLimits:
     )
 
 
-async def weather(database: Database, tally: Tally, every: float, scale: int) -> None:
-    """Lower and raise the caps, and freeze everything for a moment now and then, until cancelled."""
+async def weather(database: Database, tally: Tally, over: asyncio.Event, every: float, scale: int) -> None:
+    """Lower and raise the caps, and freeze everything for a moment now and then, until it is over.
+
+    It ends by itself, between two of its acts: cancelled, it could leave a freeze that was committed and that nobody knows of.
+    """
     step = 0
     while True:
-        await asyncio.sleep(every)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), every)
+            return
         step += 1
         await _insist(database, partial(apply_limits, name="fleet", spec=caps_at(step, scale)))
         tally.cap_changes += 1
         if step % 5 == 0:
             made = await _insist(database, partial(freeze, wish=FreezeWish(None, "a moment of peace"), actor="tests"))
-            try:
-                await asyncio.sleep(every / 2)
-            finally:  # a freeze must not outlive this, or nothing moves any more
-                await _insist(database, partial(thaw, freeze_id=made.id, actor="tests"))
+            await asyncio.sleep(every / 2)
+            await _insist(database, partial(thaw, freeze_id=made.id, actor="tests"))
             tally.freezes += 1
 
 
@@ -264,13 +269,11 @@ async def play(
         rows.release(version)
         started = [await _start(tools, version, names_of(group, tenants_each)) for group in range(dispatchers)]
         moving = [Dispatching(database, r, tally, seed * 1000 + n, patience) for n, r in enumerate(started)]
-        changing = asyncio.create_task(weather(database, tally, every, scale))
-        try:
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as together:
+            together.create_task(weather(database, tally, over, every, scale))
             await asyncio.gather(*(one.run() for one in moving))
-        finally:
-            changing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await changing
+            over.set()
         rows.run("update environments set dirty = false")
     return tally
 

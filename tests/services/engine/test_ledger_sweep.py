@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.adapters.postgres.database import Database as Transactions
 from controlplane.adapters.postgres.database import Urls
 from tests.plugins.database import Database
-from tests.support.dispatchers import play, sweep
+from tests.support.dispatchers import TIMEOUTS, play, sweep
 from tests.support.registry import Fleet
 
 DISPATCHERS, TENANTS, ROUNDS = 8, 60, 4
@@ -14,7 +14,8 @@ DISPATCHERS, TENANTS, ROUNDS = 8, 60, 4
 async def test_an_independent_sweep_over_2000_dispatches_of_8_dispatchers_finds_no_cap_exceeded(
     database: Database,
 ) -> None:
-    transactions = Transactions(Urls(platform=database.platform, engine=database.engine), pool_size=DISPATCHERS + 2)
+    urls = Urls(platform=database.platform, engine=database.engine)
+    transactions = Transactions(urls, pool_size=DISPATCHERS + 2, timeouts=TIMEOUTS)
     rows = Fleet(database.owner)
     tally = await play(transactions, rows, dispatchers=DISPATCHERS, tenants_each=TENANTS, rounds=ROUNDS, every=0.1)
     await transactions.close()
