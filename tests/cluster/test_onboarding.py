@@ -360,7 +360,7 @@ async def test_a_wall_that_went_while_no_worker_listened_comes_back(real: Real) 
     assert (await real.onboard(name)).state == "succeeded"
     quota = f"/api/v1/namespaces/{name}/resourcequotas/seawall"
     assert real.admin.delete(quota).is_success
-    cluster = real.tools.fleet.peek("local")
+    cluster = real.tools.fleet.peek("aks-1")
     assert cluster is not None
     await until(lambda: cluster.quota(name) is None)
     loop = DriftLoop(real.transactions, real.tools.fleet)
