@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
-import orjson
 import structlog
 
 from controlplane.adapters.fleet.cache import FleetCache
@@ -19,7 +18,7 @@ from controlplane.adapters.fleet.signs import Signs
 from controlplane.adapters.kubernetes.identities import reader
 from controlplane.adapters.kubernetes.reads import pages
 from controlplane.adapters.kubernetes.transport import METADATA_ONLY, RefusedError, Request, Transport
-from controlplane.adapters.kubernetes.watches import SELECTOR, ExpiredError, Watched
+from controlplane.adapters.kubernetes.watches import SELECTOR, ExpiredError, Watched, events
 from controlplane.domain.errors import SeawallError
 
 _SILENCE = 150.0
@@ -99,9 +98,9 @@ class DriftWatches:
         what = f"watch marked {watched.kind} objects"
         request = Request("GET", watched.path, what, reader(), query, accept=METADATA_ONLY)
         try:
-            async with self._transport.stream(request, _SILENCE) as lines:
-                while line := await lines.readline():
-                    version = self._take(watched.kind, orjson.loads(line))
+            async with self._transport.stream(request, _SILENCE) as stream:
+                async for event in events(stream.iter_any()):
+                    version = self._take(watched.kind, event)
         except RefusedError as refused:
             if refused.refusal.status == 410:
                 raise ExpiredError from refused

@@ -81,6 +81,18 @@ async def whole_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield rest
 
 
+async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """The events of a watch. Raises `ClusterUnavailableError` for one that is torn: the connection broke off in its middle."""
+    async for line in whole_lines(pieces):
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise ClusterUnavailableError(
+                "A watch broke off in the middle of an event. It goes on where it was."
+            ) from error
+        yield event
+
+
 class KindWatch:
     """Keeps one kind of the cache up to date, for as long as `run` runs."""
 
@@ -120,14 +132,7 @@ class KindWatch:
             except ExpiredError:
                 version = ""
                 continue
-            except (
-                SeawallError,
-                RefusedError,
-                aiohttp.ClientError,
-                OSError,
-                TimeoutError,
-                orjson.JSONDecodeError,
-            ) as error:
+            except (SeawallError, RefusedError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 tell = (
                     _log.warning if pause == _FIRST_PAUSE else _log.debug
                 )  # once per breakdown; liveness tells the rest
@@ -173,8 +178,8 @@ class KindWatch:
                     self._beat.soon(self._watched.kind)
                 if self._opened is not None:
                     self._opened()
-                async for line in whole_lines(stream.iter_any()):
-                    self._take(orjson.loads(line))
+                async for event in events(stream.iter_any()):
+                    self._take(event)
         except RefusedError as refused:
             if refused.refusal.status == 410:
                 raise ExpiredError from refused
