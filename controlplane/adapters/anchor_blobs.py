@@ -10,14 +10,13 @@ https://learn.microsoft.com/rest/api/storageservices/append-block
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from controlplane.domain.audit_chain import Anchor
-from controlplane.domain.audit_lines import anchor_as_json, read_anchors
+from controlplane.domain.audit_lines import anchor_line, read_anchors
 from controlplane.domain.errors import DependencyError
 from controlplane.domain.secret_refs import SecretRef
 from controlplane.ports.secrets import Secrets
@@ -43,9 +42,8 @@ class AnchorBlobs:
 
     async def put(self, anchor: Anchor) -> None:
         """Append a line; the service has it durably when it answers. A line that is written twice says the same twice."""
-        line = json.dumps(anchor_as_json(anchor), separators=(",", ":")) + "\n"
         with self._door.failing(self._away):
-            await _append(await self._door.container(), _blob_of(anchor.at), line.encode())
+            await _append(await self._door.container(), _blob_of(anchor.at), anchor_line(anchor))
 
     async def read(self) -> Sequence[Anchor]:
         """Read every line; blobs that did not change since the last look are not fetched again."""

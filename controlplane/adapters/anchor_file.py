@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from controlplane.domain.audit_chain import Anchor
-from controlplane.domain.audit_lines import anchor_as_json, read_anchors
+from controlplane.domain.audit_lines import anchor_line, read_anchors
 from controlplane.domain.errors import DependencyError
 
 
@@ -21,9 +20,8 @@ class AnchorFile:
 
     async def put(self, anchor: Anchor) -> None:
         """Append a line and wait until it is on the disk."""
-        line = json.dumps(anchor_as_json(anchor), separators=(",", ":")) + "\n"
         try:
-            await asyncio.to_thread(self._append, line.encode())
+            await asyncio.to_thread(self._append, anchor_line(anchor))
         except OSError as error:
             raise self._away("written to", error) from error
 

@@ -49,9 +49,10 @@ def seal_as_json(seal: Seal) -> dict[str, Any]:
     return {"seal": seal.number, "hash": seal.hash}
 
 
-def anchor_as_json(anchor: Anchor) -> dict[str, Any]:
-    """A line of an anchor file."""
-    return {"at": anchor.at, **seal_as_json(anchor.seal), **({"checkpoint": True} if anchor.checkpoint else {})}
+def anchor_line(anchor: Anchor) -> bytes:
+    """A line of JSON as `read_anchors` reads it, with its end."""
+    found = {"at": anchor.at, **seal_as_json(anchor.seal), **({"checkpoint": True} if anchor.checkpoint else {})}
+    return (json.dumps(found, separators=(",", ":")) + "\n").encode()
 
 
 def read_anchors(lines: Iterable[str]) -> Iterator[Anchor]:

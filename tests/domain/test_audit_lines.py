@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.audit_chain import Anchor, Seal
 from controlplane.domain.audit_lines import (
-    anchor_as_json,
+    anchor_line,
     check_export,
     first_line,
     last_line,
@@ -77,5 +77,5 @@ def test_anchors_are_read_from_their_file_and_from_a_log() -> None:
     seal = Seal(7, "sha256:" + "a" * 64)
     kept = Anchor(seal, "2026-11-23T07:00:00+00:00", checkpoint=True)
     log = {"event": "audit sealed", "seal": 7, "hash": seal.hash, "timestamp": "2026-11-23T07:00:01Z"}
-    found = list(read_anchors([json.dumps(anchor_as_json(kept)), json.dumps(log), "no json", '{"seal": "x"}', "[]"]))
+    found = list(read_anchors([anchor_line(kept).decode(), json.dumps(log), "no json", '{"seal": "x"}', "[]"]))
     assert found == [kept, Anchor(seal, "2026-11-23T07:00:01Z")]
