@@ -27,11 +27,13 @@ OPERATION_ANNOTATION = f"{DOMAIN}/operation"
 JOB_FINALIZER = f"{DOMAIN}/outcome"
 """Keeps a Job until its outcome is committed in the ledger."""
 
-NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-VERSION_PATTERN: Final = r"^[^/:\s][^/:]{0,127}$"
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_VERSION: Final = r"[^/:\s][^/:]{0,127}"
+NAME_PATTERN: Final = f"^{_LABEL}$"
+VERSION_PATTERN: Final = f"^{_VERSION}$"
 DIGEST_PATTERN: Final = r"^sha256:[0-9a-f]{64}$"
-RELEASE_REF_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[^/:\s][^/:]{0,127}$"
-VERSIONED_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(@[1-9][0-9]{0,8})?$"
+RELEASE_REF_PATTERN: Final = f"^{_LABEL}/{_VERSION}$"
+VERSIONED_NAME_PATTERN: Final = rf"^{_LABEL}(@[1-9][0-9]{{0,8}})?$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 """A DNS-1123 label: what Kubernetes takes as a namespace."""
