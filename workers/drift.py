@@ -60,7 +60,7 @@ class DriftLoop:
     async def step(self) -> int:
         """Listen to clusters that came, look for what is gone, judge namespaces whose time has come; returns how many were judged."""
         await self._listen()
-        for name in [name for name, at in self._compare_at.items() if at <= time.monotonic()]:
+        for name in [name for name in self._compare_at if not self.compared(name)]:
             whole = await self._compare(name)
             self._compare_at[name] = time.monotonic() + (COMPARE_SECONDS if whole else AGAIN_SECONDS)
         due = [key for key, one in self._suspects.items() if one.due <= time.monotonic()]

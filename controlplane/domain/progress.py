@@ -181,7 +181,7 @@ def _late(draft: Draft, target: TargetNow, since: datetime) -> bool:
 
 def _progressed_at(target: TargetNow) -> datetime:
     """When its pods last came further, or its apply ended."""
-    return max(target.since, target.progressed_at or target.since)
+    return target.progressed_at or target.since
 
 
 def _advanced(draft: Draft, target: TargetNow, look: Looked) -> TargetNow:
